@@ -1,0 +1,66 @@
+//! Every bound that both the authority and the peers rely on, each with its argument.
+//!
+//! A bound that only peers know lives in `peer-core`'s own `limits.rs`.
+
+/// Longest network name in bytes: the DNS limit (RFC 1035 §2.3.4) less room for a node label.
+pub const NETWORK_NAME_BYTES_MAX: usize = 189;
+/// Longest label (node, group, role) in bytes: one DNS label (RFC 1035 §2.3.4).
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Groups on one certificate. Thirty-two labels still leave a P-256 chain under 4 KiB.
+pub const GROUPS_MAX: usize = 32;
+/// Roles on one certificate: there are fewer than ten roles, sixteen leaves room.
+pub const ROLES_MAX: usize = 16;
+/// Extra DNS names and IP addresses on one certificate.
+pub const ALT_NAMES_MAX: usize = 32;
+
+/// Certificates in a presented chain: node, issuing, and a root that some tools send along.
+pub const CHAIN_CERTS_MAX: usize = 3;
+/// Bytes in a presented chain. ML-DSA-87 certificates are 7.6 kB each; three and some extensions
+/// fit, and a stranger's 61-certificate path bomb does not.
+pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
+/// Bytes in a chain of classical certificates; a P-256 chain is about 1 kB.
+pub const CHAIN_BYTES_CLASSICAL_MAX: usize = 16 * 1024;
+/// Trust anchors in one trust file: an old root, a new root and room for a botched rotation.
+pub const ANCHORS_MAX: usize = 8;
+/// Bytes of a PEM or DER file of certificates that a person hands in.
+pub const CERT_FILE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a certificate request; an ML-DSA-87 request is about 7.4 kB.
+pub const CSR_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of an RFC 5280 CRL handed to `ca-tool verify`: a million entries of 48 bytes.
+pub const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest life of a node certificate, in days (design: 1 h to 90 d). Feed entries about a name
+/// must be kept this long, because a certificate that nobody remembers dies by then.
+pub const NODE_LIFE_DAYS_MAX: i64 = 90;
+/// How far notBefore lies in the past, in seconds: clocks that are slow by five minutes still work.
+pub const BACKDATE_S: i64 = 300;
+/// How far ahead of our clock a signed time may lie, in seconds, before it is refused.
+pub const AHEAD_S: i64 = 300;
+
+/// Bytes after a frame's length field: one kind byte and at most 64 KiB.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 + 1;
+/// Bytes of any one signed statement on the wire; an ML-DSA-87 presence with its chain is 21 kB.
+pub const STATEMENT_BYTES_MAX: usize = 48 * 1024;
+/// Bytes of one message body: a frame less its header.
+pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
+/// Addresses in one presence: a machine with more is announcing somebody else's.
+pub const ADDRESSES_MAX: usize = 8;
+/// Bytes of one address as text: a DNS name of 253 bytes, a colon and five digits.
+pub const ADDRESS_BYTES_MAX: usize = 259;
+
+/// Certificates named by one feed entry. A node renewed hourly for 90 days has 2,160; an entry
+/// names the newest and the name itself bars the rest, so that an entry stays under 8 KiB.
+pub const ENTRY_CERTS_MAX: usize = 64;
+/// Bytes of one encoded feed entry: 64 certificates of about 100 bytes, and room.
+pub const ENTRY_BYTES_MAX: usize = 8 * 1024;
+/// Live entries in a feed. The benchmark shows a look-up at this size costs what it costs at none.
+pub const FEED_ENTRIES_MAX: usize = 1_100_000;
+/// Entries after the newest snapshot; more and the authority makes a new snapshot. Bounds what a
+/// peer must hold unverified while a delta arrives.
+pub const FEED_DELTA_MAX: usize = 1024;
+/// Bytes of one chunk of feed entries, so that it fits a frame with its envelope.
+pub const FEED_CHUNK_BYTES: usize = 48 * 1024;
+/// Chunks in one snapshot: `FEED_ENTRIES_MAX` entries of 200 bytes. Their digests are signed.
+pub const FEED_CHUNKS_MAX: usize = 8 * 1024;
+/// Bytes of a feed file handed to `peer feed import`.
+pub const FEED_FILE_BYTES_MAX: usize = 512 * 1024 * 1024;
