@@ -1,1 +1,15 @@
-//! x
+//! The one door to the machine: files, terminal, clock, YAML, passphrases, keys at rest.
+//!
+//! What the cores may not touch is touched here, in small rooms with typed errors, so that a reader
+//! who asks "who can write to my disk?" has one crate to read. No sockets and no runtime: the
+//! daemons own those.
+//!
+//! **Invariant:** no function here reads or waits without a bound that it is given or names.
+
+pub mod clock;
+pub mod files;
+pub mod lock;
+pub mod log;
+pub mod random;
+pub mod terminal;
+pub mod watch;
