@@ -13,3 +13,4 @@ pub mod log;
 pub mod random;
 pub mod terminal;
 pub mod watch;
+pub mod yaml;
