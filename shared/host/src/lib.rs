@@ -7,6 +7,7 @@
 //! **Invariant:** no function here reads or waits without a bound that it is given or names.
 
 pub mod clock;
+pub mod fault;
 pub mod files;
 pub mod lock;
 pub mod log;
