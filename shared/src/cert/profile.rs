@@ -1,0 +1,176 @@
+//! Certificate profiles: what a person may choose, read from commented YAML into a checked type.
+//!
+//! The YAML itself is parsed by `host`; this is the shape ([`ProfileText`]) and the check.
+//!
+//! **Invariant:** a [`Profile`] has `life_min ≤ life ≤ life_max`, and a node's never exceeds
+//! [`NODE_LIFE_DAYS_MAX`] days.
+
+use serde::{Deserialize, Serialize};
+
+use super::member::Usages;
+use crate::limits::NODE_LIFE_DAYS_MAX;
+use crate::name::{Label, NameError};
+use crate::time::parse_duration_s;
+
+/// What kind of certificate a profile describes; the hard rules hang on this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Self-signed, pathLen 1.
+    Root,
+    /// Signed by a root, pathLen 0.
+    Issuing,
+    /// An end entity.
+    Node,
+}
+
+/// An extended key usage in a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtendedUsage {
+    /// serverAuth.
+    ServerAuth,
+    /// clientAuth.
+    ClientAuth,
+}
+
+/// A profile as a person writes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProfileText {
+    /// Its name.
+    pub profile: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Default length of life.
+    pub life: String,
+    /// Shortest life that may be asked for.
+    pub life_min: String,
+    /// Longest.
+    pub life_max: String,
+    /// How far notBefore lies in the past.
+    pub backdate: String,
+    /// For nodes: their usages.
+    #[serde(default)]
+    pub extended_key_usage: Vec<ExtendedUsage>,
+}
+
+/// Why a profile is refused. Whose fault: whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// The profile's name.
+    #[error("profile: {0}")]
+    Name(#[from] NameError),
+    /// Not a length of time.
+    #[error("{key}: {text:?} is not a length of time such as 12h or 7d")]
+    Duration {
+        /// Which key.
+        key: &'static str,
+        /// What stood there.
+        text: String,
+    },
+    /// The bounds contradict each other.
+    #[error("life must lie between life-min and life-max, and all must be positive")]
+    Bounds,
+    /// A node's certificate would live too long.
+    #[error("life-max of a node may be at most {NODE_LIFE_DAYS_MAX}d")]
+    NodeLife,
+    /// A node with no usage, or an authority with one.
+    #[error("extended-key-usage belongs to nodes, and a node needs at least one")]
+    Usage,
+}
+
+/// A checked profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: Label,
+    /// Its kind.
+    pub kind: Kind,
+    /// Default life in seconds.
+    pub life_s: i64,
+    /// Shortest life in seconds.
+    pub life_min_s: i64,
+    /// Longest life in seconds.
+    pub life_max_s: i64,
+    /// Seconds between notBefore and now.
+    pub backdate_s: i64,
+    /// A node's usages.
+    pub usages: Usages,
+}
+
+impl Profile {
+    /// Checks what a person wrote.
+    ///
+    /// # Errors
+    /// [`ProfileError`] names the key.
+    pub fn check(text: &ProfileText) -> Result<Self, ProfileError> {
+        let has = |usage| text.extended_key_usage.contains(&usage);
+        let profile = Self {
+            name: Label::parse(&text.profile)?,
+            kind: text.kind,
+            life_s: duration("life", &text.life)?,
+            life_min_s: duration("life-min", &text.life_min)?,
+            life_max_s: duration("life-max", &text.life_max)?,
+            backdate_s: duration("backdate", &text.backdate)?,
+            usages: Usages {
+                client: has(ExtendedUsage::ClientAuth),
+                server: has(ExtendedUsage::ServerAuth),
+            },
+        };
+        let ordered = profile.life_min_s <= profile.life_s && profile.life_s <= profile.life_max_s;
+        if !ordered || profile.life_min_s <= 0 {
+            return Err(ProfileError::Bounds);
+        }
+        if profile.kind == Kind::Node && profile.life_max_s > NODE_LIFE_DAYS_MAX * 86_400 {
+            return Err(ProfileError::NodeLife);
+        }
+        let any_usage = profile.usages.client || profile.usages.server;
+        if any_usage != (profile.kind == Kind::Node) {
+            return Err(ProfileError::Usage);
+        }
+        Ok(profile)
+    }
+}
+
+fn duration(key: &'static str, text: &str) -> Result<i64, ProfileError> {
+    parse_duration_s(text).ok_or_else(|| ProfileError::Duration { key, text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> ProfileText {
+        ProfileText {
+            profile: "node".into(),
+            kind: Kind::Node,
+            life: "7d".into(),
+            life_min: "1h".into(),
+            life_max: "90d".into(),
+            backdate: "5m".into(),
+            extended_key_usage: vec![ExtendedUsage::ServerAuth, ExtendedUsage::ClientAuth],
+        }
+    }
+
+    #[test]
+    fn the_shipped_shape_is_accepted() {
+        let profile = Profile::check(&node()).unwrap();
+        assert_eq!((profile.life_s, profile.backdate_s), (604_800, 300));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let refused = |change: fn(&mut ProfileText)| {
+            let mut text = node();
+            change(&mut text);
+            Profile::check(&text).unwrap_err()
+        };
+        assert_eq!(refused(|t| t.life_max = "91d".into()), ProfileError::NodeLife);
+        assert_eq!(refused(|t| t.life = "30m".into()), ProfileError::Bounds);
+        assert_eq!(refused(|t| t.life_min = "0s".into()), ProfileError::Bounds);
+        assert_eq!(refused(|t| t.extended_key_usage.clear()), ProfileError::Usage);
+        assert!(matches!(refused(|t| t.life = "7".into()), ProfileError::Duration { .. }));
+        assert!(matches!(refused(|t| t.profile = "N".into()), ProfileError::Name(_)));
+    }
+}

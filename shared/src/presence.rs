@@ -1,0 +1,178 @@
+//! Presence: a node's own signed statement that it is here, where, and which running instance.
+//!
+//! Newer replaces older. One certificate alive in two instances at once is a copied key: a restart
+//! has a new instance and a higher boot counter, anything else is `duplicate-instance`.
+//!
+//! **Invariant:** a [`SignedPresence`] was signed by the key of a verified member, about itself.
+
+use minicbor::{Decode, Encode};
+
+use crate::cert::Usage;
+use crate::id::InstanceId;
+use crate::key::{KeyError, PrivateKey};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, ROLES_MAX};
+use crate::name::{Label, NetworkName, NodeName};
+use crate::refusal::{Code, Refusal};
+use crate::statement::{self, Topic, Unverified, cbor};
+use crate::time::Timestamp;
+use crate::verify::{Member, Verified, Verifier};
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Presence {
+    /// Who.
+    #[n(0)]
+    pub node: NodeName,
+    /// Which run of the daemon.
+    #[n(1)]
+    pub instance: InstanceId,
+    /// How often the daemon has been started on this bundle.
+    #[n(2)]
+    pub boot: u64,
+    /// Counts statements within one run.
+    #[n(3)]
+    pub sequence: u64,
+    /// When it was said.
+    #[n(4)]
+    pub at: Timestamp,
+    /// Where it can be dialled, `HOST:PORT`.
+    #[n(5)]
+    pub addresses: Vec<String>,
+    /// The roles it fills; no more than its certificate has.
+    #[n(6)]
+    pub roles: Vec<Label>,
+    /// The feed's number it has.
+    #[n(7)]
+    pub feed_number: u64,
+    /// The policy's number it has.
+    #[n(8)]
+    pub policy_number: u64,
+}
+
+impl Presence {
+    /// Signs it with the node's key; `chain` is the node's, leaf first.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key gives no signature.
+    pub fn sign(
+        &self,
+        network: &NetworkName,
+        key: &PrivateKey,
+        chain: &[&[u8]],
+    ) -> Result<Vec<u8>, KeyError> {
+        let payload = cbor(|e| e.encode(self)?.ok());
+        statement::sign(Topic::Presence, network, key, chain, &payload)
+    }
+
+    /// Whether this is newer than `other` of the same node: a later run, or later in the same run.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        if self.instance == other.instance {
+            self.sequence > other.sequence
+        } else {
+            self.boot > other.boot
+        }
+    }
+
+    /// Whether this and `other` cannot both be the one run of an uncopied bundle.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.instance != other.instance && self.boot <= other.boot
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.addresses.len() <= ADDRESSES_MAX
+            && self.roles.len() <= ROLES_MAX
+            && self.addresses.iter().all(|address| is_address(address))
+    }
+}
+
+/// A presence with its signature, as it is passed on, and the member who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPresence {
+    /// The statement, as it came.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub presence: Presence,
+    /// Who signed it.
+    pub member: Verified<Member>,
+}
+
+impl SignedPresence {
+    /// Verifies a presence: its chain, its signature, and that it is about its signer.
+    ///
+    /// # Errors
+    /// [`Refusal`]: what the verifier says of the chain, or `malformed`.
+    pub fn verify(
+        bytes: &[u8],
+        network: &NetworkName,
+        verifier: &Verifier,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let malformed = |text: String| Refusal::new(Code::Malformed, text);
+        let statement = Unverified::parse(Topic::Presence, bytes)
+            .map_err(|e| malformed(format!("presence: {e}")))?;
+        let member = verifier.admit(statement.chain(), Usage::Client, None, now)?;
+        let payload = statement
+            .verify(network, &member.cert.public)
+            .map_err(|e| malformed(format!("presence: {e}")))?;
+        let presence: Presence =
+            minicbor::decode(payload).map_err(|_| malformed("presence: unreadable".to_owned()))?;
+        if presence.node != *member.node() {
+            let detail = format!("presence of {} signed by {}", presence.node, member.node());
+            return Err(malformed(detail));
+        }
+        if !presence.is_bounded() {
+            return Err(malformed("presence: an address or a bound is wrong".to_owned()));
+        }
+        let certified = &member.cert.attributes.roles;
+        if !presence.roles.iter().all(|role| certified.contains(role)) {
+            let detail = "presence: a role that the certificate does not grant".to_owned();
+            return Err(Refusal::new(Code::Policy, detail));
+        }
+        if presence.at > now.plus_s(AHEAD_S) {
+            return Err(malformed(format!("presence: signed at {}, ahead of us", presence.at)));
+        }
+        Ok(Self { bytes: bytes.to_vec(), presence, member })
+    }
+
+    /// Reads who and which instance without believing anything: to skip what is known already.
+    #[must_use]
+    pub fn peek(bytes: &[u8]) -> Option<Presence> {
+        let statement = Unverified::parse(Topic::Presence, bytes).ok()?;
+        minicbor::decode(statement.unverified_payload()).ok()
+    }
+}
+
+/// Whether a text is `HOST:PORT` with a numeric port and nothing a terminal or log would mind.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_ok = if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        inner.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+    };
+    let port_ok =
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
+    text.len() <= ADDRESS_BYTES_MAX && host_ok && port_ok
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:7400", "alice.lan:1", "[::1]:65535", "a:80"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in
+            ["", "a", "a:", ":1", "a:0", "a:65536", "a b:1", "::1:5", "[x]:1", "a\n:1", "a:+1"]
+        {
+            assert!(!is_address(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The verifier itself: anchors and the live revocation set, shared by every handshake.
+//!
+//! Path building for a chain that was verified before is skipped (the chain is compared byte for
+//! byte by its hash, dates are looked at again); the revocation set is asked every single time.
+//!
+//! **Invariant:** the set is asked after the path is known and before a member is handed out, so a
+//! revocation that has been applied is never missed.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::anchors::Anchors;
+use crate::cert::{CertError, NodeCert, Usage};
+use crate::feed::{ChainIds, Feed, FeedError, LeafIds, Mark, News, RevocationSet, Status, Update};
+use crate::id::sha256_of;
+use crate::name::NodeName;
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+
+/// Chains whose path is remembered: ten times the largest full mesh.
+const PATHS_MAX: usize = 1024;
+
+/// Something that passed the verifier. Nobody else can make one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A member of the network: a node's certificate whose chain was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The node's certificate.
+    pub cert: Arc<NodeCert>,
+    /// What the revocation set is asked about.
+    pub ids: ChainIds,
+    /// From when on every certificate of the chain is valid.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+impl Member {
+    /// The node's name.
+    #[must_use]
+    pub fn node(&self) -> &NodeName {
+        &self.cert.node
+    }
+}
+
+/// The verifier's own state cannot be read: another thread died while it held it. Whose fault: ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the verifier's state is unusable")]
+pub struct VerifierError;
+
+/// Decides who is a member.
+pub struct Verifier {
+    anchors: RwLock<Arc<Anchors>>,
+    revoked: RwLock<RevocationSet>,
+    paths: Mutex<BTreeMap<[u8; 32], Arc<Member>>>,
+}
+
+impl Verifier {
+    /// A verifier for these roots; nobody is revoked yet.
+    #[must_use]
+    pub fn new(anchors: Anchors) -> Self {
+        Self::with_set(anchors, RevocationSet::default())
+    }
+
+    /// A verifier for these roots and this set.
+    #[must_use]
+    pub fn with_set(anchors: Anchors, set: RevocationSet) -> Self {
+        Self {
+            anchors: RwLock::new(Arc::new(anchors)),
+            revoked: RwLock::new(set),
+            paths: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The roots as they stand.
+    ///
+    /// # Errors
+    /// [`VerifierError`].
+    pub fn anchors(&self) -> Result<Arc<Anchors>, VerifierError> {
+        self.anchors.read().map(|anchors| Arc::clone(&anchors)).map_err(|_| VerifierError)
+    }
+
+    /// Replaces the roots; what was verified under the old ones is forgotten.
+    ///
+    /// # Errors
+    /// [`VerifierError`].
+    pub fn replace_anchors(&self, anchors: Anchors) -> Result<(), VerifierError> {
+        *self.anchors.write().map_err(|_| VerifierError)? = Arc::new(anchors);
+        self.paths.lock().map_err(|_| VerifierError)?.clear();
+        Ok(())
+    }
+
+    /// Judges a chain (leaf first), as DER.
+    ///
+    /// The order of the checks is the order of the codes: `no-certificate`, `malformed`,
+    /// `wrong-usage`, `foreign-authority`, `expired`, `not-yet-valid`, `wrong-network`, `revoked`,
+    /// `suspended`, `wrong-name`.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the code both sides know.
+    pub fn admit(
+        &self,
+        chain: &[&[u8]],
+        usage: Usage,
+        expected: Option<&NodeName>,
+        now: Timestamp,
+    ) -> Result<Verified<Member>, Refusal> {
+        let member = self.path(chain, usage, now)?;
+        self.recheck(&member, now)?;
+        if let Some(expected) = expected.filter(|expected| *expected != member.node()) {
+            let detail = format!("dialled {expected}, found {}", member.node());
+            return Err(Refusal::new(Code::WrongName, detail));
+        }
+        Ok(Verified(Member::clone(&member)))
+    }
+
+    /// Asks the live set and the calendar again about a member that was verified before.
+    ///
+    /// # Errors
+    /// `revoked`, `suspended`, `expired` or `not-yet-valid`.
+    pub fn recheck(&self, member: &Member, now: Timestamp) -> Result<(), Refusal> {
+        if now > member.not_after {
+            let detail = format!("its certificate ended at {}", member.not_after);
+            return Err(Refusal::new(Code::Expired, detail));
+        }
+        if now < member.not_before {
+            let detail = format!("its certificate begins at {}", member.not_before);
+            return Err(Refusal::new(Code::NotYetValid, detail));
+        }
+        match self.mark_of(&member.ids).map_err(|e| broken(&e))? {
+            Some(mark) => Err(refusal_of(&member.ids, &mark)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the live set about a chain.
+    ///
+    /// # Errors
+    /// [`VerifierError`]; the caller refuses then.
+    pub fn mark_of(&self, ids: &ChainIds) -> Result<Option<Mark>, VerifierError> {
+        self.read_set(|set| set.judge(ids))
+    }
+
+    /// Reads the live set.
+    ///
+    /// # Errors
+    /// [`VerifierError`].
+    pub fn read_set<T>(&self, read: impl FnOnce(&RevocationSet) -> T) -> Result<T, VerifierError> {
+        self.revoked.read().map(|set| read(&set)).map_err(|_| VerifierError)
+    }
+
+    /// Verifies an update, applies it to the feed and at once to the live set.
+    ///
+    /// # Errors
+    /// [`FeedError`]; nothing has changed then.
+    pub fn apply_feed(
+        &self,
+        feed: &mut Feed,
+        update: Update,
+        now: Timestamp,
+    ) -> Result<News, FeedError> {
+        let unusable = |_| FeedError::Malformed("the verifier's state is unusable");
+        let anchors = self.anchors().map_err(unusable)?;
+        let mut news =
+            self.read_set(|set| feed.apply(update, set, &anchors, now)).map_err(unusable)??;
+        if news.concerns_somebody() {
+            let mut set = self.revoked.write().map_err(|_| unusable(VerifierError))?;
+            news.apply_to(&mut set);
+        }
+        Ok(news)
+    }
+
+    fn path(&self, chain: &[&[u8]], usage: Usage, now: Timestamp) -> Result<Arc<Member>, Refusal> {
+        let anchors = self.anchors().map_err(|e| broken(&e))?;
+        anchors.look_at(chain)?;
+        let lengths: Vec<u8> =
+            chain.iter().flat_map(|cert| (cert.len() as u64).to_be_bytes()).collect();
+        let mut parts = vec![lengths.as_slice()];
+        parts.extend_from_slice(chain);
+        let key = sha256_of(&parts);
+        let known = self.paths.lock().map_err(|_| broken(&VerifierError))?.get(&key).cloned();
+        if let Some(member) = known.filter(|member| member.cert.usages.allow(usage)) {
+            return Ok(member);
+        }
+        let member = Arc::new(build(&anchors, chain, usage, now)?);
+        let mut paths = self.paths.lock().map_err(|_| broken(&VerifierError))?;
+        if paths.len() >= PATHS_MAX {
+            paths.clear();
+        }
+        paths.insert(key, Arc::clone(&member));
+        Ok(member)
+    }
+}
+
+fn build(
+    anchors: &Anchors,
+    chain: &[&[u8]],
+    usage: Usage,
+    now: Timestamp,
+) -> Result<Member, Refusal> {
+    let Some((leaf, above)) = chain.split_first() else {
+        return Err(Refusal::new(Code::NoCertificate, "no certificate was presented"));
+    };
+    let cert = NodeCert::read(leaf).map_err(|error| {
+        let code = match error {
+            CertError::Shape(_) => Code::WrongUsage,
+            // A key or extension of no kind we use: nothing our authority ever signed.
+            CertError::Key(_) => Code::ForeignAuthority,
+            _ => Code::Malformed,
+        };
+        Refusal::new(code, error.to_string())
+    })?;
+    let path = anchors.path(&cert, above, usage, now)?;
+    if cert.network != *anchors.network() {
+        let detail = format!("it belongs to {}, not to {}", cert.network, anchors.network());
+        return Err(Refusal::new(Code::WrongNetwork, detail));
+    }
+    let leaf = LeafIds {
+        issuer: path.leaf_issuer,
+        serial: cert.serial,
+        spki: cert.spki,
+        node: cert.node.clone(),
+        not_before: cert.not_before,
+    };
+    Ok(Member {
+        cert: Arc::new(cert),
+        ids: ChainIds { leaf, issuers: path.issuers },
+        not_before: path.not_before,
+        not_after: path.not_after,
+    })
+}
+
+fn refusal_of(ids: &ChainIds, mark: &Mark) -> Refusal {
+    let leaf = &ids.leaf;
+    match mark.status {
+        Status::Revoked => Refusal::new(
+            Code::Revoked,
+            format!("{} ({}) was revoked at {}", leaf.node, leaf.serial, mark.at),
+        ),
+        Status::Suspended => Refusal::new(
+            Code::Suspended,
+            format!("{} ({}) is suspended since {}", leaf.node, leaf.serial, mark.at),
+        ),
+    }
+}
+
+fn broken(error: &VerifierError) -> Refusal {
+    Refusal::new(Code::Policy, error.to_string())
+}

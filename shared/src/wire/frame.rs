@@ -1,0 +1,156 @@
+//! The frame codec: length, kind, payload.
+
+use crate::limits::FRAME_BYTES_MAX;
+
+/// Bytes before the payload: four of length, one of kind.
+pub const HEADER_BYTES: usize = 5;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The dialler's greeting.
+    Hello,
+    /// The listener's greeting: the link is up.
+    Welcome,
+    /// A refusal with its code; the connection ends.
+    Refused,
+    /// Eight octets, to be sent back.
+    Ping,
+    /// The same eight octets.
+    Pong,
+    /// A part of the feed.
+    Feed,
+    /// "Send me what follows this number."
+    FeedWant,
+    /// "I have this number, and cut so many links."
+    FeedAck,
+    /// Signed presences of others.
+    Presences,
+    /// A message for an application.
+    Message,
+    /// What became of a message.
+    Receipt,
+    /// Bulk data.
+    Bulk,
+    /// A clean goodbye.
+    Bye,
+}
+
+impl Kind {
+    const ALL: [Self; 13] = [
+        Self::Hello,
+        Self::Welcome,
+        Self::Refused,
+        Self::Ping,
+        Self::Pong,
+        Self::Feed,
+        Self::FeedWant,
+        Self::FeedAck,
+        Self::Presences,
+        Self::Message,
+        Self::Receipt,
+        Self::Bulk,
+        Self::Bye,
+    ];
+
+    /// Its octet on the wire.
+    #[must_use]
+    pub const fn octet(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// Reads the octet.
+    #[must_use]
+    pub fn from_octet(octet: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(octet.checked_sub(1)?)).copied()
+    }
+}
+
+/// Why a stream of frames cannot be read on. Whose fault: the peer's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length is zero or over the bound.
+    #[error("a frame announces {length} bytes; 1 to {FRAME_BYTES_MAX} are allowed")]
+    Length {
+        /// Bytes announced.
+        length: u32,
+    },
+    /// No such kind.
+    #[error("a frame of the unknown kind {octet}")]
+    Kind {
+        /// The octet.
+        octet: u8,
+    },
+}
+
+/// One frame in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'b> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its payload.
+    pub payload: &'b [u8],
+}
+
+/// Takes the first frame off a buffer: the frame and how many bytes it takes; `None` if the buffer
+/// does not hold it whole yet.
+///
+/// # Errors
+/// [`FrameError`] as soon as the header is wrong, however little has arrived.
+pub fn split(buffer: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+    let Some((header, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*header);
+    let whole = length as usize;
+    if whole == 0 || whole > FRAME_BYTES_MAX {
+        return Err(FrameError::Length { length });
+    }
+    let Some((octet, rest)) = rest.split_first() else { return Ok(None) };
+    let kind = Kind::from_octet(*octet).ok_or(FrameError::Kind { octet: *octet })?;
+    Ok(rest.get(..whole - 1).map(|payload| (Frame { kind, payload }, whole + 4)))
+}
+
+/// Appends one frame to a buffer.
+///
+/// # Errors
+/// [`FrameError::Length`] if the payload is over the bound; nothing is appended.
+pub fn frame_into(buffer: &mut Vec<u8>, kind: Kind, payload: &[u8]) -> Result<(), FrameError> {
+    let length = u32::try_from(payload.len().saturating_add(1)).unwrap_or(u32::MAX);
+    if length as usize > FRAME_BYTES_MAX {
+        return Err(FrameError::Length { length });
+    }
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.push(kind.octet());
+    buffer.extend_from_slice(payload);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_back_whole_and_never_early() {
+        for kind in Kind::ALL {
+            let mut buffer = Vec::new();
+            frame_into(&mut buffer, kind, b"payload").unwrap();
+            for cut in 0..buffer.len() {
+                assert_eq!(split(&buffer[..cut]), Ok(None));
+            }
+            let (frame, used) = split(&buffer).unwrap().unwrap();
+            assert_eq!((frame.kind, frame.payload, used), (kind, &b"payload"[..], buffer.len()));
+        }
+    }
+
+    #[test]
+    fn lengths_at_the_edge() {
+        let mut buffer = Vec::new();
+        frame_into(&mut buffer, Kind::Bulk, &vec![0; 64 * 1024]).unwrap();
+        assert!(split(&buffer).unwrap().is_some());
+        assert!(frame_into(&mut buffer, Kind::Bulk, &vec![0; 64 * 1024 + 1]).is_err());
+        assert!(matches!(split(&[0, 0, 0, 0]), Err(FrameError::Length { length: 0 })));
+        assert!(split(&[0, 1, 0, 1]).unwrap().is_none());
+        assert!(matches!(split(&[0, 1, 0, 2]), Err(FrameError::Length { .. })));
+        assert!(matches!(split(&[0, 0, 0, 1, 0]), Err(FrameError::Kind { octet: 0 })));
+        assert!(matches!(split(&[0, 0, 0, 1, 99]), Err(FrameError::Kind { octet: 99 })));
+    }
+}

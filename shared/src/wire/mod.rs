@@ -1,0 +1,17 @@
+//! What peers say on a link: frames `[u32 length][u8 kind][payload]`, at most 64 KiB of payload.
+//!
+//! The protocol is named in ALPN and numbered in the greeting. Control payloads are CBOR; ping and
+//! message payloads are fixed octets, because they are the hot path.
+//!
+//! **Invariant:** a reader never waits for more than [`crate::limits::FRAME_BYTES_MAX`] bytes.
+
+mod frame;
+mod message;
+
+pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
+pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
+
+/// The ALPN protocol name (RFC 7301); the number is the framing's version.
+pub const ALPN: &[u8] = b"conclave/1";
+/// The version of what is said inside the frames; an older peer is refused with `version`.
+pub const VERSION: u32 = 1;
