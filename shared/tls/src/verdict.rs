@@ -1,0 +1,178 @@
+//! The verifier as rustls sees it, one per connection, and the verdict it leaves behind.
+//!
+//! rustls asks yes or no; a link needs the proof. Each connection gets its own verifier with a slot;
+//! the verifier puts the proof (or the exact refusal) there, the connection takes it out after the
+//! handshake. So a link is made from what was verified in *its* handshake, and nothing is parsed or
+//! looked up a second time.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+use shared::cert::Usage;
+use shared::name::NodeName;
+use shared::refusal::{Code, Refusal};
+use shared::verify::{Member, Verified, Verifier};
+
+use crate::Clock;
+use crate::alert::error_of;
+
+type Slot = Arc<Mutex<Option<Result<Verified<Member>, Refusal>>>>;
+
+/// What the verifier said in one connection's handshake.
+pub struct Verdict(pub(crate) Slot);
+
+impl Verdict {
+    /// Takes the verdict; there is one only after the other side's certificate was seen.
+    ///
+    /// # Errors
+    /// The refusal, or `no-certificate` if the handshake never came that far.
+    pub fn take(self) -> Result<Verified<Member>, Refusal> {
+        let taken = self.0.lock().ok().and_then(|mut slot| slot.take());
+        let none = || Refusal::new(Code::NoCertificate, "no certificate was presented");
+        taken.unwrap_or_else(|| Err(none()))
+    }
+
+    /// The refusal, if the verifier refused; for the log after a failed handshake.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.0.lock().ok()?.as_ref()?.as_ref().err().cloned()
+    }
+}
+
+/// One connection's verifier.
+pub(crate) struct Judge {
+    verifier: Arc<Verifier>,
+    clock: Clock,
+    provider: Arc<CryptoProvider>,
+    /// What the other side's certificate must be good for.
+    usage: Usage,
+    expected: Option<NodeName>,
+    slot: Slot,
+}
+
+impl Judge {
+    pub(crate) fn new(
+        verifier: Arc<Verifier>,
+        clock: Clock,
+        provider: Arc<CryptoProvider>,
+        usage: Usage,
+        expected: Option<NodeName>,
+    ) -> (Self, Verdict) {
+        let slot = Slot::default();
+        let judge = Self { verifier, clock, provider, usage, expected, slot: Arc::clone(&slot) };
+        (judge, Verdict(slot))
+    }
+
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        let mut chain: Vec<&[u8]> = vec![end_entity];
+        chain.extend(intermediates.iter().map(AsRef::as_ref));
+        let now = (self.clock)();
+        let verdict = self.verifier.admit(&chain, self.usage, self.expected.as_ref(), now);
+        let answer = verdict.as_ref().map(|_| ()).map_err(error_of);
+        let mut slot = self.slot.lock().map_err(|_| Error::General("verdict lost".to_owned()))?;
+        *slot = Some(verdict);
+        answer
+    }
+
+    fn signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, algorithms)
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Judge({:?})", self.usage)
+    }
+}
+
+fn no_tls12() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic)
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.judge(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Judge {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // A stranger learns nothing about our authority from the request for a certificate.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.judge(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
