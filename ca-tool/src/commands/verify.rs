@@ -28,7 +28,7 @@ pub(super) fn lint(desk: &Desk<'_>, args: &LintArgs) -> Result<(), Fault> {
     };
     let listed: Vec<_> =
         findings.iter().map(|f| json!({ "rule": f.rule, "detail": f.detail })).collect();
-    let value = json!({ "kind": kind, "subject": facts.subject_text, "findings": listed });
+    let value = json!({ "kind": kind, "subject": facts.subject_text(), "findings": listed });
     let lines: Vec<String> = match findings.as_slice() {
         [] => vec![format!("ok: a {kind} certificate that keeps every rule")],
         some => some.iter().map(|f| format!("{}: {}", f.rule, f.detail)).collect(),
