@@ -187,3 +187,184 @@ fn ask_crls(member: &Member, lists: &BTreeMap<KeyId, VerifiedCrl>) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::{Authority, Enrolment, Holder, Init};
+    use crate::bundle;
+    use shared::cert::{CrlDraft, CrlEntry};
+    use shared::feed::Reason;
+    use shared::id::Serial;
+    use shared::key::{Algorithm, PrivateKey};
+    use std::path::PathBuf;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        authority: Authority,
+        serial: Serial,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state");
+            let network = NetworkName::parse("mesh.example").unwrap();
+            Authority::init(&path, &Init::new(network, Algorithm::P256, None)).unwrap();
+            let authority = Authority::open(&path, || unreachable!("no passphrase")).unwrap();
+            let key = PrivateKey::generate(Algorithm::P256).unwrap();
+            let wish = Enrolment::new(NodeName::parse("alice").unwrap()).unwrap();
+            let issued = authority.enroll(&wish, Holder::Private(&key)).unwrap();
+            let place = Self { folder, authority, serial: issued.serial };
+            place.put("leaf", bundle::chain_pem(&issued.chain).as_bytes());
+            place.put("roots", place.authority.trust_pem().as_bytes());
+            place
+        }
+
+        fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn crl(&self, number: u64, revoked: Option<Reason>, age_s: i64) -> String {
+            let this_update = self.authority.now().plus_s(-age_s);
+            let entry = |reason| CrlEntry { serial: self.serial, at: this_update, reason };
+            let draft = CrlDraft {
+                number,
+                this_update,
+                next_update: this_update.plus_s(3_600),
+                entries: revoked.map(entry).into_iter().collect(),
+            };
+            let der = self.authority.signer().sign_crl(&draft).unwrap();
+            pem::encode(pem::X509_CRL, &der).to_string()
+        }
+
+        fn ask(&self, change: impl FnOnce(&mut Asked)) -> Result<(), Code> {
+            let mut asked = Asked {
+                leaf: self.folder.path().join("leaf"),
+                crls: None,
+                usage: Usage::Client,
+                node: "alice",
+                network: None,
+                at: self.authority.now(),
+            };
+            change(&mut asked);
+            let crls = asked.crls.map(|text| self.put("crls", text.as_bytes()));
+            let roots = self.folder.path().join("roots");
+            let node = NodeName::parse(asked.node).unwrap();
+            let network = asked.network.map(|text| NetworkName::parse(text).unwrap());
+            let question = Question {
+                roots: &roots,
+                intermediates: None,
+                crls: crls.as_deref(),
+                leaf: &asked.leaf,
+                usage: asked.usage,
+                node: &node,
+                network: network.as_ref(),
+                at: asked.at,
+            };
+            answer(&question).unwrap().map(drop).map_err(|refusal| refusal.code)
+        }
+    }
+
+    struct Asked {
+        leaf: PathBuf,
+        crls: Option<String>,
+        usage: Usage,
+        node: &'static str,
+        network: Option<&'static str>,
+        at: Timestamp,
+    }
+
+    #[test]
+    fn a_member_is_accepted_for_either_usage() {
+        let place = Place::new();
+        for usage in [Usage::Client, Usage::Server] {
+            assert_eq!(place.ask(|q| q.usage = usage), Ok(()));
+        }
+        assert_eq!(place.ask(|q| q.network = Some("mesh.example")), Ok(()));
+    }
+
+    #[test]
+    fn each_wrong_thing_has_its_code() {
+        let place = Place::new();
+        let week = 7 * 86_400;
+        assert_eq!(place.ask(|q| q.at = q.at.plus_s(week + 1)), Err(Code::Expired));
+        assert_eq!(place.ask(|q| q.at = q.at.plus_s(-301)), Err(Code::NotYetValid));
+        assert_eq!(place.ask(|q| q.node = "bob"), Err(Code::WrongName));
+        assert_eq!(place.ask(|q| q.network = Some("other.example")), Err(Code::WrongNetwork));
+        let issuing = place.authority.layout().issuing_cert();
+        assert_eq!(place.ask(|q| q.leaf = issuing), Err(Code::WrongUsage));
+        let identity = place.authority.layout().identity_cert();
+        let as_server = place.ask(|q| {
+            (q.leaf, q.node, q.usage) = (identity, "authority", Usage::Server);
+        });
+        assert_eq!(as_server, Err(Code::WrongUsage));
+        let garbage = place.put("garbage", b"no certificate");
+        assert_eq!(place.ask(|q| q.leaf = garbage), Err(Code::Malformed));
+        let other = Place::new();
+        let stranger = other.folder.path().join("leaf");
+        assert_eq!(place.ask(|q| q.leaf = stranger), Err(Code::ForeignAuthority));
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_and_no_verdict() {
+        let place = Place::new();
+        let (roots, leaf) = (place.folder.path().join("none"), place.folder.path().join("leaf"));
+        let node = NodeName::parse("alice").unwrap();
+        let at = place.authority.now();
+        let (intermediates, crls, network, usage) = (None, None, None, Usage::Client);
+        let (roots, leaf, node) = (&roots, &leaf, &node);
+        let asked = Question { roots, intermediates, crls, leaf, usage, node, network, at };
+        assert!(matches!(answer(&asked), Err(CaError::File(_))));
+    }
+
+    #[test]
+    fn crls_decide_and_what_is_no_crl_refuses() {
+        let place = Place::new();
+        let with = |text: String| place.ask(|q| q.crls = Some(text));
+        assert_eq!(with(place.crl(1, None, 0)), Ok(()));
+        assert_eq!(with(place.crl(1, Some(Reason::KeyCompromise), 0)), Err(Code::Revoked));
+        assert_eq!(with(place.crl(1, Some(Reason::CertificateHold), 0)), Err(Code::Suspended));
+        assert_eq!(with(place.crl(1, None, 3_601)), Err(Code::Expired), "stale");
+        assert_eq!(with(place.crl(1, None, -301)), Err(Code::NotYetValid), "from the future");
+        assert_eq!(with(String::new()), Err(Code::ForeignAuthority), "empty");
+        assert_eq!(with(place.authority.trust_pem()), Err(Code::ForeignAuthority), "no CRL in it");
+        let other = Place::new().crl(1, None, 0);
+        assert_eq!(with(other.clone()), Err(Code::ForeignAuthority), "another signer");
+        let both = place.crl(1, None, 0) + &other;
+        assert_eq!(with(both), Err(Code::ForeignAuthority), "one that fails refuses all");
+    }
+
+    #[test]
+    fn of_two_crls_the_higher_counts_and_twins_refuse() {
+        let place = Place::new();
+        let with = |text: String| place.ask(|q| q.crls = Some(text));
+        let clean = |number| place.crl(number, None, 0);
+        let revoking = |number| place.crl(number, Some(Reason::Unspecified), 0);
+        assert_eq!(with(revoking(255) + &clean(256)), Ok(()));
+        assert_eq!(with(clean(255) + &revoking(256)), Err(Code::Revoked));
+        assert_eq!(with(revoking(256) + &clean(255)), Err(Code::Revoked));
+        assert_eq!(with(clean(7) + &revoking(7)), Err(Code::ForeignAuthority));
+        let same = clean(7);
+        assert_eq!(with(same.clone() + &same), Ok(()), "the very same twice");
+    }
+
+    #[test]
+    fn the_authoritys_own_crl_follows_its_acts() {
+        let place = Place::new();
+        let alice = NodeName::parse("alice").unwrap();
+        let now = || {
+            let der = place.authority.crl_der().unwrap();
+            place.ask(|q| q.crls = Some(pem::encode(pem::X509_CRL, &der).to_string()))
+        };
+        assert_eq!(now(), Ok(()));
+        place.authority.suspend(&alice).unwrap();
+        assert_eq!(now(), Err(Code::Suspended));
+        place.authority.resume(&alice).unwrap();
+        assert_eq!(now(), Ok(()));
+        place.authority.revoke(&alice, Reason::Superseded).unwrap();
+        assert_eq!(now(), Err(Code::Revoked));
+    }
+}

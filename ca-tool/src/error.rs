@@ -190,6 +190,19 @@ pub enum CaError {
         /// The bound.
         max: usize,
     },
+    /// A peer knows a later feed than the store: an old copy was restored. Fault: operator.
+    #[error("{via} has feed number {theirs}, our store only {ours}: it is an old copy")]
+    RolledBack {
+        /// Our number.
+        ours: u64,
+        /// The peer's.
+        theirs: u64,
+        /// Which peer.
+        via: String,
+    },
+    /// TLS cannot be set up. Fault: ours.
+    #[error("{0}")]
+    Tls(String),
     /// A file that says something it may not. Fault: operator.
     #[error("{}: {what}", path.display())]
     Content {
@@ -302,6 +315,9 @@ impl CaError {
             Self::Life { .. } => "choose a --ttl inside, or another --profile".into(),
             Self::DnsOutside { network, .. } => format!("use a name that ends in .{network}"),
             Self::ClockBehind { .. } => "set the clock right; nothing was signed".into(),
+            Self::RolledBack { .. } => {
+                "nothing was published; restore the newest backup of the state folder".into()
+            }
             Self::Request(_) => "make a new request on the node: peer request NAME".into(),
             _ => return None,
         })

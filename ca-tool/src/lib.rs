@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod error;
 pub mod layout;
 pub mod profiles;
+pub mod publish;
 pub mod settings;
 pub mod store;
 
@@ -22,3 +23,4 @@ pub use authority::{
     NodeView, Outcome, Registry,
 };
 pub use error::CaError;
+pub use publish::{Publish, Report, publish};

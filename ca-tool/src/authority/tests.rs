@@ -142,9 +142,8 @@ fn what_the_profile_or_the_network_forbids_is_refused() {
 fn a_key_belongs_to_one_node_and_dies_with_it() {
     let (place, authority) = Place::new();
     let mine = key();
-    let enroll = |node: &str| {
-        authority.enroll(&Enrolment::new(name(node)).unwrap(), Holder::Private(&mine))
-    };
+    let enroll =
+        |node: &str| authority.enroll(&Enrolment::new(name(node)).unwrap(), Holder::Private(&mine));
     enroll("bob").unwrap();
     assert!(matches!(enroll("eve"), Err(CaError::KeyInUse { .. })));
     authority.revoke(&name("bob"), Reason::KeyCompromise).unwrap();
