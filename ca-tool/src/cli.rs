@@ -170,7 +170,7 @@ pub(crate) struct RenewArgs {
     /// Certify the key of this request instead of the last one.
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     pub(crate) csr: Option<PathBuf>,
-    /// Make a new key; only into a bundle.
+    /// Make a new key; into the bundle, or a new bundle if the old one is lost.
     #[arg(long, requires = "out")]
     pub(crate) new_key: bool,
 }

@@ -296,9 +296,14 @@ impl CaError {
             Self::Format { .. } => "use the newer ca-tool that wrote it".into(),
             Self::Store(_) => "see whether the disk is full or failing: ca-tool doctor".into(),
             Self::Damaged(_) => "restore the whole folder from a backup".into(),
-            Self::AlreadyEnrolled { node, .. } => format!("ca-tool renew {node} --out PLACE"),
+            Self::AlreadyEnrolled { node, .. } => format!(
+                "ca-tool renew {node} --out {node}.bundle\n\
+                 if its bundle is lost: ca-tool renew {node} --new-key --out {node}.new"
+            ),
             Self::Busy { .. } => "wait a moment, then try again".into(),
-            Self::NotEnrolled { node } => format!("ca-tool enroll {node} --out {node}.bundle"),
+            Self::NotEnrolled { node } => format!(
+                "see who is: ca-tool list\nor enrol it: ca-tool enroll {node} --out {node}.bundle"
+            ),
             Self::Revoked { node, .. } => format!(
                 "revocation is for good; a new certificate: ca-tool enroll {node} --out {node}.new"
             ),

@@ -117,11 +117,14 @@ fn what_may_not_be_is_said_with_a_hint() {
     place.done("enroll a --out a.bundle");
     assert!(place.ends(1, "enroll a --out b.bundle").contains("hint: ca-tool renew a"));
     assert!(place.ends(1, "enroll b --out a.bundle").contains("nothing was overwritten"));
-    assert!(place.ends(1, "revoke nobody").contains("hint: ca-tool enroll nobody"));
+    assert!(place.ends(1, "revoke nobody").contains("hint: see who is: ca-tool list"));
     assert!(place.ends(1, "resume a").contains("not suspended"));
     std::fs::write(place.path().join("no.csr"), "no request").unwrap();
     assert!(place.ends(3, "enroll c --csr no.csr --out c.crt").contains("hint: make a request"));
     assert!(place.ends(1, "enroll c --csr none.csr --out c.crt").contains("does not exist"));
+    place.ends(2, "renew a --new-key --out no.csr");
+    place.done("renew a --new-key --out a.found");
+    assert!(place.path().join("a.found/id/node.key").is_file(), "a lost bundle is made anew");
     place.done("enroll d --out d.bundle");
     assert!(place.ends(1, "renew a --out d.bundle").contains("is the bundle of d"));
     assert!(place.ends(1, "renew a --out pki").contains("not a bundle"));

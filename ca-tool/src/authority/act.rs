@@ -15,7 +15,7 @@ use shared::time::Timestamp;
 use super::Authority;
 use super::ledger::{Signing, store_crl};
 use crate::error::CaError;
-use crate::store::{Bar, NodeRecord, Reads, Standing, Txn};
+use crate::store::{Bar, NodeRecord, Reads, Standing, Terms, Txn};
 
 /// Whether an act changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,7 @@ impl Authority {
         let at = now.max(position.at);
         let done = self.store().write(|txn| {
             self.check_clock(txn, now)?;
-            let mut record =
-                txn.node(node)?.ok_or_else(|| CaError::NotEnrolled { node: node.clone() })?;
+            let mut record = record_of(txn, node, act)?;
             if let Some((at, reason)) = check(&record, act)? {
                 return Ok(Err((at, reason)));
             }
@@ -146,6 +145,25 @@ impl Authority {
         }
         Ok(Acted { node: node.clone(), outcome, number, at, reason })
     }
+}
+
+/// The node's record; for a revocation also that of a node whose only certificate was being signed
+/// when the program died.
+fn record_of(txn: &Txn, node: &NodeName, act: Act) -> Result<NodeRecord, CaError> {
+    if let Some(record) = txn.node(node)? {
+        return Ok(record);
+    }
+    let unknown = || CaError::NotEnrolled { node: node.clone() };
+    let intent = txn.intents()?.into_iter().find(|intent| intent.node == *node);
+    let intent = intent.filter(|_| act == Act::Revoke).ok_or_else(unknown)?;
+    Ok(NodeRecord {
+        node: node.clone(),
+        standing: Standing::Active,
+        terms: Terms::unknown()?,
+        newest: intent.serial,
+        enrolled_at: intent.at,
+        revoked_at: None,
+    })
 }
 
 const fn verb(act: Act) -> &'static str {

@@ -388,17 +388,19 @@ impl Registry {
     }
 
     /// Marks intents of an interrupted run: their certificates may exist, so they stay on record
-    /// and a revocation of the node names them.
+    /// and a revocation of the node names them. Those that have expired by now are forgotten.
     pub(super) fn note_leftovers(&self) -> Result<(), CaError> {
-        let fresh = |intents: Vec<Intent>| {
-            intents.into_iter().filter(|intent| !intent.leftover).collect::<Vec<_>>()
-        };
-        if fresh(self.store.read()?.intents()?).is_empty() {
+        let now = self.now();
+        let due = |intent: &Intent| !intent.leftover || intent.not_after <= now;
+        if !self.store.read()?.intents()?.iter().any(due) {
             return Ok(());
         }
-        let now = self.now();
         self.store.write(|txn| {
-            for mut intent in fresh(txn.intents()?) {
+            for mut intent in txn.intents()?.into_iter().filter(due) {
+                if intent.not_after <= now {
+                    txn.remove_intent(&intent.serial)?;
+                    continue;
+                }
                 intent.leftover = true;
                 txn.put_intent(&intent)?;
                 let detail = format!("serial {}: signing was interrupted", intent.serial);

@@ -280,6 +280,22 @@ fn a_crash_between_intent_and_certificate_forgets_nothing() {
 }
 
 #[test]
+fn a_node_that_never_got_its_certificate_can_be_revoked() {
+    let (place, authority) = Place::new();
+    authority.dies_after_intent.store(true, Ordering::Relaxed);
+    assert!(enroll(&authority, "bob").is_err());
+    drop(authority);
+    let authority = place.open();
+    assert!(matches!(authority.suspend(&name("bob")), Err(CaError::NotEnrolled { .. })));
+    authority.revoke(&name("bob"), Reason::Unspecified).unwrap();
+    assert_eq!(authority.ledger().unwrap().feed.entries()[0].certs.len(), 1);
+    enroll(&authority, "bob").unwrap();
+    place.later(8 * 86_400);
+    drop(authority);
+    assert!(place.open().leftovers().unwrap().is_empty(), "expired, and forgotten");
+}
+
+#[test]
 fn files_beside_the_store_are_mended() {
     let (place, authority) = Place::new();
     enroll(&authority, "bob").unwrap();

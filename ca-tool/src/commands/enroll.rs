@@ -62,8 +62,8 @@ pub(super) fn renew(desk: &Desk<'_>, args: &RenewArgs) -> Result<(), Fault> {
     let is_bundle = place.is_dir();
     if is_bundle {
         bundle::check_is_bundle(&place)?;
-    } else if args.new_key {
-        return Err(Fault::usage("a new key needs a bundle to stand in")
+    } else if args.new_key && place.symlink_metadata().is_ok() {
+        return Err(Fault::usage("a new key needs a bundle to stand in, or a place for a new one")
             .hint(format!("ca-tool renew {0} --new-key --out {0}.bundle", args.node)));
     }
     let authority = desk.authority()?;
@@ -82,6 +82,9 @@ pub(super) fn renew(desk: &Desk<'_>, args: &RenewArgs) -> Result<(), Fault> {
     let issued = authority.renew(&args.node, holder)?;
     if is_bundle {
         bundle::renew(&place, &issued, fresh.as_ref())?;
+    } else if let Some(key) = &fresh {
+        // The bundle was lost, or never written: a new one, to be given its peers by hand.
+        bundle::write(&place, &authority, &issued, key, &NodeSettings::default())?;
     } else {
         let text = bundle::certificate_file(&authority, &issued)?;
         files::write_atomic(&place, text.as_bytes(), Mode::Public)?;

@@ -54,6 +54,15 @@ pub struct Terms {
     pub life_s: i64,
 }
 
+impl Terms {
+    /// The terms of a node whose enrolment was interrupted: nothing is known of them.
+    pub(crate) fn unknown() -> Result<Self, CaError> {
+        let profile = Label::parse("node").map_err(|e| CaError::Damaged(e.to_string()))?;
+        let (groups, roles, dns, ips) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { groups, roles, dns, ips, profile, life_s: 0 })
+    }
+}
+
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
