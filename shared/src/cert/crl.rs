@@ -72,7 +72,7 @@ impl CaSigner {
                 self.cert().key_id.as_bytes().to_vec(),
             ),
         };
-        let unsigned = params.signed_by(&self.layout()?).map_err(encoding)?;
+        let unsigned = params.signed_by(self.layout()).map_err(encoding)?;
         sign_structure(unsigned.der(), self.key())
     }
 }

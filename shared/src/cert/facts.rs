@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use super::extension::{Attributes, OID_TEXT};
 use crate::id::{KeyId, Serial};
@@ -80,10 +81,6 @@ pub struct Facts {
     pub issuer_dn: Vec<u8>,
     /// Subject, DER.
     pub subject_dn: Vec<u8>,
-    /// Issuer, as text, escaped by the parser's display.
-    pub issuer_text: String,
-    /// Subject, as text.
-    pub subject_text: String,
     /// notBefore.
     pub not_before: Timestamp,
     /// notAfter.
@@ -132,8 +129,6 @@ impl Facts {
             serial: read_serial(cert.raw_serial())?,
             issuer_dn: cert.issuer().as_raw().to_vec(),
             subject_dn: cert.subject().as_raw().to_vec(),
-            issuer_text: cert.issuer().to_string(),
-            subject_text: cert.subject().to_string(),
             not_before: Timestamp::from_s(cert.validity().not_before.timestamp()),
             not_after: Timestamp::from_s(cert.validity().not_after.timestamp()),
             public: PublicKey::from_spki(cert.public_key().raw)?,
@@ -160,6 +155,13 @@ impl Facts {
         self.public.key_id()
     }
 
+    /// The subject as text, escaped by the parser's display; made when asked, because signing a
+    /// certificate has no use for it.
+    #[must_use]
+    pub fn subject_text(&self) -> String {
+        X509Name::from_der(&self.subject_dn).map_or_else(|_| String::new(), |(_, n)| n.to_string())
+    }
+
     /// Whether it carries its own issuer's name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
@@ -174,13 +176,15 @@ impl Facts {
                 return Err(refuse());
             }
             seen.push(&extension.oid);
-            if extension.oid.to_id_string() == OID_TEXT {
-                self.attributes = Attributes::from_der(extension.value).ok_or_else(refuse)?;
-                continue;
-            }
             let parsed = extension.parsed_extension();
             if parsed.error().is_some() {
                 return Err(refuse());
+            }
+            // The parser does not know our extension; the text is made for unknown ones only.
+            let unknown = matches!(parsed, ParsedExtension::UnsupportedExtension { .. });
+            if unknown && extension.oid.to_id_string() == OID_TEXT {
+                self.attributes = Attributes::from_der(extension.value).ok_or_else(refuse)?;
+                continue;
             }
             if !self.take(parsed, extension.critical)? && extension.critical {
                 self.unknown_critical.push(extension.oid.to_id_string());

@@ -48,19 +48,19 @@ fn list(findings: &[Finding]) -> String {
 struct Linted(Vec<u8>);
 
 /// Signs with nothing: lets rcgen lay out a structure for the linter.
-pub(super) struct Blank<'a>(pub(super) &'a PublicKey);
+pub(super) struct Blank(PublicKey);
 
-impl PublicKeyData for Blank<'_> {
+impl PublicKeyData for Blank {
     fn der_bytes(&self) -> &[u8] {
         self.0.der_bytes()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        PublicKeyData::algorithm(self.0)
+        PublicKeyData::algorithm(&self.0)
     }
 }
 
-impl SigningKey for Blank<'_> {
+impl SigningKey for Blank {
     fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         Ok(vec![0])
     }
@@ -71,6 +71,8 @@ pub struct CaSigner {
     cert: CaCert,
     facts: Facts,
     key: PrivateKey,
+    /// The issuer as rcgen wants it for laying out a structure, with no power to sign.
+    layout: Issuer<'static, Blank>,
 }
 
 impl CaSigner {
@@ -84,7 +86,10 @@ impl CaSigner {
         if cert.public != *key.public() {
             return Err(IssueError::KeyMismatch);
         }
-        Ok(Self { cert, facts, key })
+        let blank = Blank(key.public().clone());
+        let der = CertificateDer::from(cert_der);
+        let layout = Issuer::from_ca_cert_der(&der, blank).map_err(encoding)?;
+        Ok(Self { cert, facts, key, layout })
     }
 
     /// Makes a self-signed root.
@@ -93,7 +98,7 @@ impl CaSigner {
     /// [`IssueError`]; nothing is signed unless the linter passes it.
     pub fn new_root(draft: &Draft, key: PrivateKey) -> Result<Self, IssueError> {
         let params = draft.to_params().map_err(encoding)?;
-        let unsigned = params.self_signed(&Blank(key.public())).map_err(encoding)?;
+        let unsigned = params.self_signed(&Blank(key.public().clone())).map_err(encoding)?;
         let linted = pass(unsigned.der(), &draft.profile, &draft.network, None)?;
         let der = finish(linted, &key)?;
         Self::new(&der, key)
@@ -120,15 +125,14 @@ impl CaSigner {
             return Err(IssueError::Encoding("a root signs itself".to_owned()));
         }
         let params = draft.to_params().map_err(encoding)?;
-        let unsigned = params.signed_by(&draft.public, &self.layout()?).map_err(encoding)?;
+        let unsigned = params.signed_by(&draft.public, self.layout()).map_err(encoding)?;
         let linted = pass(unsigned.der(), &draft.profile, &draft.network, Some(&self.facts))?;
         finish(linted, &self.key)
     }
 
-    /// The issuer as rcgen wants it for laying out a structure, with no power to sign.
-    pub(super) fn layout(&self) -> Result<Issuer<'static, Blank<'_>>, IssueError> {
-        let der = CertificateDer::from(self.cert.der.as_slice());
-        Issuer::from_ca_cert_der(&der, Blank(self.key.public())).map_err(encoding)
+    /// For laying out a structure that is then linted and signed.
+    pub(super) const fn layout(&self) -> &Issuer<'static, Blank> {
+        &self.layout
     }
 }
 

@@ -115,7 +115,8 @@ impl Lint<'_> {
         self.rule("key-usage-critical", facts.key_usages.is_some_and(|u| u.critical), || {
             "keyUsage is missing or not critical".to_owned()
         });
-        self.rule("subject", !facts.subject_text.is_empty(), || "its subject is empty".to_owned());
+        // An empty SEQUENCE is two octets.
+        self.rule("subject", facts.subject_dn.len() > 2, || "its subject is empty".to_owned());
     }
 
     fn authority(&mut self, path_length: u32) {

@@ -177,10 +177,10 @@ impl CaCert {
         }
         Ok(Self {
             key_id: facts.key_id(),
+            subject_text: facts.subject_text(),
             serial: facts.serial,
             issuer_dn: facts.issuer_dn,
             subject_dn: facts.subject_dn,
-            subject_text: facts.subject_text,
             public: facts.public,
             not_before: facts.not_before,
             not_after: facts.not_after,

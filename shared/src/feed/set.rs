@@ -91,7 +91,12 @@ impl RevocationSet {
             insert(&mut self.keys, cert.spki, mark);
         }
         match status {
-            Status::Revoked => insert(&mut self.names, entry.node.clone(), mark),
+            Status::Revoked => {
+                // The hold has become a revocation; left standing, it would bar the certificates
+                // of a later enrolment of the name.
+                self.holds.remove(&entry.node);
+                insert(&mut self.names, entry.node.clone(), mark);
+            }
             Status::Suspended => {
                 self.holds.insert(entry.node.clone(), (mark, entry.certs.clone()));
             }
@@ -239,6 +244,16 @@ mod tests {
         }
         assert!(set.judge(&stranger("alice", 1)).is_none());
         assert!(set.judge(&stranger("bob", 1_000_002)).is_none(), "enrolled again, later");
+    }
+
+    #[test]
+    fn a_hold_does_not_outlive_the_revocation_that_follows_it() {
+        let mut set = RevocationSet::default();
+        set.apply(&entry(1, Act::Suspend, "bob"));
+        assert!(set.judge(&stranger("bob", 2_000_000)).is_some());
+        set.apply(&entry(2, Act::Revoke, "bob"));
+        assert_eq!(set.judge(&stranger("bob", 1_000_002)).unwrap().status, Status::Revoked);
+        assert!(set.judge(&stranger("bob", 1_000_003)).is_none(), "enrolled again, later");
     }
 
     #[test]

@@ -1,0 +1,347 @@
+//! Bringing the feed to the network: one peer is told, the rest hear it from each other, and their
+//! acknowledgements come back the same way.
+//!
+//! The act is done when the store has it; publishing only makes it quick. So a peer that cannot be
+//! reached is reported and nothing more.
+//!
+//! **Invariant:** what is sent is the committed feed; a peer that knows more than our store is
+//! told nothing.
+
+mod link;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
+use shared::feed::Update;
+use shared::id::InstanceId;
+use shared::name::{Label, NodeName};
+use shared::presence::{Presence, SignedPresence};
+use shared::refusal::{Code, Refusal};
+use shared::verify::Verifier;
+use shared::wire::{Ack, Body, Greeting, VERSION};
+use tls::Dialler;
+
+pub use link::LinkError;
+
+use crate::authority::{AUTHORITY_ROLE, Authority};
+use crate::error::CaError;
+use link::Link;
+
+/// How long a peer may take to accept the connection, and again for the handshake.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long acknowledgements are waited for.
+const ACKS: Duration = Duration::from_secs(5);
+/// Neighbours that are listed: as many as a full mesh has, twice over.
+const EXPECTED_MAX: usize = 256;
+
+/// What to publish.
+#[derive(Debug, Clone, Default)]
+pub struct Publish {
+    /// Peers to try; those the authority remembers if there are none.
+    pub via: Vec<String>,
+    /// The node the news is about: it is not expected to acknowledge.
+    pub about: Option<NodeName>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Report {
+    /// The feed's number.
+    pub number: u64,
+    /// The peer that took it.
+    pub via: Option<String>,
+    /// Who was expected to hear of it.
+    pub peers: Vec<PeerReport>,
+    /// Members that are linked to nobody the peer knows.
+    pub offline: Vec<NodeName>,
+    /// Peers that could not be told, and why.
+    pub failures: Vec<Failure>,
+}
+
+/// One peer's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerReport {
+    /// Which.
+    pub node: NodeName,
+    /// Milliseconds from the first byte sent to its acknowledgement; nothing if none came.
+    pub ms: Option<u64>,
+    /// How many links it closed.
+    pub cut: u32,
+}
+
+/// A peer that could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Where.
+    pub via: String,
+    /// Why.
+    pub why: String,
+    /// The refusal code, if it was a refusal.
+    #[serde(serialize_with = "code_text")]
+    pub code: Option<Code>,
+}
+
+fn code_text<S: Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
+    code.map(Code::as_str).serialize(serializer)
+}
+
+impl Report {
+    /// How many acknowledged, and how long the slowest took.
+    #[must_use]
+    pub fn acknowledged(&self) -> (usize, Option<u64>) {
+        let times: Vec<u64> = self.peers.iter().filter_map(|peer| peer.ms).collect();
+        (times.len(), times.iter().max().copied())
+    }
+}
+
+/// Brings the feed as it stands to the first peer that takes it, and waits for acknowledgements.
+///
+/// # Errors
+/// [`CaError::RolledBack`] if a peer knows a later feed than our store. Peers that cannot be
+/// reached are no error but in the report.
+pub fn publish(authority: &Authority, what: &Publish) -> Result<Report, CaError> {
+    let position = authority.feed_position()?;
+    let mut report = Report { number: position.number, ..Report::default() };
+    let remembered = authority.settings()?.via;
+    let via = if what.via.is_empty() { &remembered } else { &what.via };
+    if via.is_empty() {
+        report.offline = absent(authority, what, &report)?;
+        return Ok(report);
+    }
+    let desk = Desk::open(authority)?;
+    for address in via {
+        match desk.tell(address, what, &mut report) {
+            Ok(()) => {
+                authority.remember_via(address)?;
+                report.via = Some(address.clone());
+                break;
+            }
+            Err(Trouble::Link(error)) => {
+                let (why, code) = (error.to_string(), error.code());
+                report.failures.push(Failure { via: address.clone(), why, code });
+            }
+            Err(Trouble::Ahead { theirs }) => {
+                let (ours, via) = (position.number, address.clone());
+                return Err(CaError::RolledBack { ours, theirs, via });
+            }
+            Err(Trouble::Ours(error)) => return Err(error),
+        }
+    }
+    report.offline = absent(authority, what, &report)?;
+    Ok(report)
+}
+
+/// Members whose certificates live and who were not seen.
+fn absent(
+    authority: &Authority,
+    what: &Publish,
+    report: &Report,
+) -> Result<Vec<NodeName>, CaError> {
+    let seen = |node: &NodeName| report.peers.iter().any(|peer| peer.node == *node);
+    let members = authority.nodes()?.into_iter().filter(|node| node.standing == "active");
+    let names = members.map(|member| member.node);
+    Ok(names.filter(|n| !seen(n) && what.about.as_ref() != Some(n) && !is_ours(n)).collect())
+}
+
+fn is_ours(node: &NodeName) -> bool {
+    node.as_str() == NodeName::AUTHORITY
+}
+
+enum Trouble {
+    Link(LinkError),
+    Ahead { theirs: u64 },
+    Ours(CaError),
+}
+
+impl From<LinkError> for Trouble {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// What all attempts of one publication share.
+struct Desk<'a> {
+    authority: &'a Authority,
+    verifier: Arc<Verifier>,
+    dialler: Dialler,
+    presence: Vec<u8>,
+}
+
+impl<'a> Desk<'a> {
+    fn open(authority: &'a Authority) -> Result<Self, CaError> {
+        let identity = authority.identity()?;
+        let position = authority.feed_position()?;
+        let role = Label::parse(AUTHORITY_ROLE).map_err(|e| CaError::Damaged(e.to_string()))?;
+        let presence = Presence {
+            node: NodeName::authority(),
+            instance: InstanceId::new(host::random::bytes()?),
+            boot: identity.boot,
+            sequence: 1,
+            at: authority.now(),
+            addresses: Vec::new(),
+            roles: vec![role],
+            feed_number: position.number,
+            policy_number: 0,
+        };
+        let chain: Vec<&[u8]> = identity.chain.iter().map(Vec::as_slice).collect();
+        let presence = presence.sign(authority.network(), &identity.key, &chain)?;
+        let verifier = Arc::new(authority.verifier()?);
+        let identity = tls::Identity { chain: identity.chain, key: identity.key };
+        let dialler = Dialler::new(&identity, Arc::clone(&verifier), authority.clock())
+            .map_err(|error| CaError::Tls(error.to_string()))?;
+        Ok(Self { authority, verifier, dialler, presence })
+    }
+
+    /// Tells one peer, and fills the report with who acknowledged.
+    fn tell(&self, address: &str, what: &Publish, report: &mut Report) -> Result<(), Trouble> {
+        let mut link = Link::dial(address, &self.dialler, CONNECT)?;
+        let theirs = self.greet(&mut link)?;
+        if theirs > report.number {
+            link.close();
+            return Err(Trouble::Ahead { theirs });
+        }
+        let update = self.authority.feed_update(theirs).map_err(Trouble::Ours)?;
+        let start = Instant::now();
+        let deadline = start + ACKS;
+        link.send(&frames(update)?, deadline)?;
+        let mut listening = Listening::new(report.number, start);
+        listening.expect(link.member.node().clone(), what);
+        let heard = self.listen(&mut link, &mut listening, what, deadline);
+        report.peers = listening.into_peers();
+        match heard {
+            // The peer took the feed if anybody acknowledged it; only then is a later end no news.
+            Err(error) if report.acknowledged().0 == 0 => return Err(error.into()),
+            _ => {}
+        }
+        let _ = link.send(&Body::Bye.to_frame(), Instant::now() + Duration::from_millis(200));
+        link.close();
+        Ok(())
+    }
+
+    /// HELLO and WELCOME; gives the number of the peer's feed.
+    fn greet(&self, link: &mut Link) -> Result<u64, Trouble> {
+        let deadline = Instant::now() + CONNECT;
+        let position = self.authority.feed_position().map_err(Trouble::Ours)?;
+        let hello = Body::Hello(Greeting {
+            version_min: VERSION,
+            version_max: VERSION,
+            presence: self.presence.clone(),
+            feed_number: position.number,
+            feed_at: position.at,
+        });
+        link.send(&hello.to_frame(), deadline)?;
+        let welcome = match link.receive(deadline)? {
+            Body::Welcome(greeting) => greeting,
+            _ => return Err(LinkError::Nonsense("no welcome".to_owned()).into()),
+        };
+        if welcome.common_version(VERSION, VERSION).is_none() {
+            let detail = format!("it speaks {} to {}", welcome.version_min, welcome.version_max);
+            return Err(LinkError::ByUs(Refusal::new(Code::Version, detail)).into());
+        }
+        let theirs = self.verify(&welcome.presence).map_err(LinkError::ByUs)?;
+        if theirs != *link.member.node() {
+            let detail = format!("{} welcomes as {theirs}", link.member.node());
+            return Err(LinkError::ByUs(Refusal::new(Code::WrongName, detail)).into());
+        }
+        Ok(welcome.feed_number)
+    }
+
+    fn verify(&self, presence: &[u8]) -> Result<NodeName, Refusal> {
+        let network = self.authority.network();
+        let signed =
+            SignedPresence::verify(presence, network, &self.verifier, self.authority.now())?;
+        Ok(signed.presence.node)
+    }
+
+    fn listen(
+        &self,
+        link: &mut Link,
+        listening: &mut Listening,
+        what: &Publish,
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
+        while !listening.is_complete() {
+            match link.receive(deadline)? {
+                Body::FeedAck(ack) => listening.take(&ack),
+                Body::Presences(list, last) => {
+                    for presence in &list {
+                        // Whoever is out, or not of ours, is not waited for.
+                        if let Ok(node) = self.verify(presence) {
+                            listening.expect(node, what);
+                        }
+                    }
+                    listening.all_known |= last;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn frames(update: Update) -> Result<Vec<u8>, LinkError> {
+    let mut bytes = Vec::new();
+    for part in update.into_parts() {
+        let written = Body::Feed(part).write_into(&mut bytes);
+        written.map_err(|error| LinkError::Nonsense(error.to_string()))?;
+    }
+    Ok(bytes)
+}
+
+/// Who is expected, and who has acknowledged.
+struct Listening {
+    number: u64,
+    start: Instant,
+    peers: BTreeMap<NodeName, Option<(u64, u32)>>,
+    early: BTreeMap<NodeName, (u64, u32)>,
+    all_known: bool,
+}
+
+impl Listening {
+    fn new(number: u64, start: Instant) -> Self {
+        let (peers, early) = (BTreeMap::new(), BTreeMap::new());
+        Self { number, start, peers, early, all_known: false }
+    }
+
+    fn expect(&mut self, node: NodeName, what: &Publish) {
+        let wanted = what.about.as_ref() != Some(&node) && !is_ours(&node);
+        if wanted && self.peers.len() < EXPECTED_MAX {
+            let answer = self.early.remove(&node);
+            self.peers.entry(node).or_insert(answer);
+        }
+    }
+
+    /// An acknowledgement may overtake the list that says who is to be expected.
+    fn take(&mut self, ack: &Ack) {
+        if ack.number < self.number {
+            return;
+        }
+        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let answer = (ms, ack.cut);
+        match self.peers.get_mut(&ack.node) {
+            Some(known) => *known = known.or(Some(answer)),
+            None if self.early.len() < EXPECTED_MAX => {
+                self.early.entry(ack.node.clone()).or_insert(answer);
+            }
+            None => {}
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.all_known && self.peers.values().all(Option::is_some)
+    }
+
+    fn into_peers(self) -> Vec<PeerReport> {
+        let report = |(node, answer): (NodeName, Option<(u64, u32)>)| PeerReport {
+            node,
+            ms: answer.map(|(ms, _)| ms),
+            cut: answer.map_or(0, |(_, cut)| cut),
+        };
+        self.peers.into_iter().map(report).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
