@@ -7,7 +7,7 @@ here="$(cd "$(dirname "$0")/.." && pwd)"
 bin="$(cd "$here" && cd "${BIN:-${CARGO_TARGET_DIR:-target}/debug}" && pwd)"
 PATH="$bin:$PATH"
 unset CONCLAVE_PKI CONCLAVE_PASSPHRASE
-work="$(mktemp -d "${TMPDIR:-/tmp}/conclave-demo.XXXXXX")"
+work="$(mktemp -d)"
 pids=()
 shown=()
 
