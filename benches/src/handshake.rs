@@ -115,9 +115,9 @@ impl Bench {
 }
 
 /// Both ends as a peer has them.
-struct Ours {
-    dialler: Dialler,
-    listener: Listener,
+pub(crate) struct Ours {
+    pub(crate) dialler: Dialler,
+    pub(crate) listener: Listener,
 }
 
 impl Ours {
@@ -152,9 +152,9 @@ impl Ours {
 }
 
 /// Both ends as the documentation of tokio-rustls has them.
-struct Bare {
-    client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+pub(crate) struct Bare {
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
 }
 
 impl Bare {
@@ -190,8 +190,8 @@ impl Bare {
     async fn shake(this: &impl AsRef<Self>, near: TcpStream, far: TcpStream) -> Result<()> {
         let this = this.as_ref();
         let dial = async {
-            let name = ServerName::try_from(format!("{SERVER}.{NETWORK}"))?;
-            ask(TlsConnector::from(Arc::clone(&this.client)).connect(name, near).await?).await
+            let connector = TlsConnector::from(Arc::clone(&this.client));
+            ask(connector.connect(server_name()?, near).await?).await
         };
         let listen =
             async { answer(TlsAcceptor::from(Arc::clone(&this.server)).accept(far).await?).await };
@@ -209,6 +209,19 @@ impl AsRef<Self> for Bare {
     fn as_ref(&self) -> &Self {
         self
     }
+}
+
+/// The name of the listening node, as webpki's verifier wants it.
+pub(crate) fn server_name() -> Result<ServerName<'static>> {
+    Ok(ServerName::try_from(format!("{SERVER}.{NETWORK}"))?)
+}
+
+/// The two ways, with the same two nodes.
+pub(crate) fn both(world: &World) -> Result<(Ours, Bare)> {
+    let (dialler, listener) = (world.node("dialler")?, world.node(SERVER)?);
+    let ours = Ours::new(&dialler, &listener, &world.verifier(0)?)?;
+    let bare = Bare::new(world, &dialler, &listener, &ours.provider()?)?;
+    Ok((ours, bare))
 }
 
 fn presented(node: &Node) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

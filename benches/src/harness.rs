@@ -142,6 +142,12 @@ impl Figure {
         }
     }
 
+    /// Adds the value that one event in a hundred exceeds.
+    pub(crate) fn with_p99(mut self, ours: &Samples) -> Self {
+        self.p99 = Some(ours.quantile(0.99));
+        self
+    }
+
     /// Holds it against a limit that took turns with it.
     pub(crate) fn against(mut self, what: &str, ours: &Samples, limit: &Samples) -> Self {
         self.ratio = Some(ours.over(limit).median());

@@ -10,6 +10,9 @@ mod durable;
 mod handshake;
 mod harness;
 mod issue;
+mod link;
+mod memory;
+mod pipe;
 mod report;
 mod verify;
 mod world;
@@ -25,22 +28,29 @@ struct Wish {
     prefixes: Vec<String>,
     effort: Effort,
     out: PathBuf,
+    /// Set in the processes that `memory` starts.
+    idle: Option<String>,
 }
 
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 6] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
     ("issue.durable", durable::measure),
+    ("link", link::measure),
+    ("memory.idle_link_kib", memory::measure),
 ];
 
 fn main() -> Result<()> {
     let wish = Wish::parse(std::env::args().skip(1))?;
     host::random::warm_up()?;
     tls::warm_up()?;
+    if let Some(which) = &wish.idle {
+        return memory::child(which);
+    }
     let mut figures = Vec::new();
     for (name, measure) in GROUPS {
         if wish.wants(name) {
@@ -61,7 +71,7 @@ fn names() -> String {
 impl Wish {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
         let out = PathBuf::from("docs");
-        let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out };
+        let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out, idle: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "all" => wish.prefixes.push(String::new()),
@@ -70,11 +80,12 @@ impl Wish {
                     Some(folder) => wish.out = PathBuf::from(folder),
                     None => bail!("--out needs a folder"),
                 },
+                memory::CHILD => wish.idle = args.next(),
                 flag if flag.starts_with('-') => bail!("unknown option {flag}"),
                 prefix => wish.prefixes.push(prefix.to_owned()),
             }
         }
-        if wish.prefixes.is_empty() {
+        if wish.prefixes.is_empty() && wish.idle.is_none() {
             bail!("usage: bench all | NAME… [--quick] [--out DIR]; the groups are {}", names());
         }
         Ok(wish)

@@ -81,7 +81,12 @@ pub(crate) fn write(folder: &Path, figures: &[Figure]) -> Result<()> {
     std::fs::write(&json, serde_json::to_string_pretty(&list)? + "\n")?;
     std::fs::write(folder.join("benchmarks.md"), page(&list))?;
     let lines: String = figures.iter().map(row).collect();
-    Ok(write!(std::io::stdout(), "{HEADER}{lines}")?)
+    print(&format!("{HEADER}{lines}"))
+}
+
+/// What the run is for.
+pub(crate) fn print(text: &str) -> Result<()> {
+    Ok(write!(std::io::stdout(), "{text}")?)
 }
 
 fn read(json: &Path) -> Result<BTreeMap<String, Figure>> {
