@@ -1,7 +1,8 @@
 //! The bounds that only peers know, each with its argument.
 
-/// Links to members: a full mesh of 100 nodes (issue: "≤ 100 nodes") and room for restarts.
-pub const LINKS_MAX: usize = 128;
+/// Links to members: a full mesh of 100 nodes is what this fabric is for; twice that and room for
+/// restarts, at 30 KiB a link. A node that is full refuses newcomers with `quota`.
+pub const LINKS_MAX: usize = 256;
 /// Links of authorities at once: one person types one command; a script may type a few.
 pub const AUTHORITY_LINKS_MAX: usize = 4;
 /// Presences kept: ten times the full mesh, at about 1.3 kB each.

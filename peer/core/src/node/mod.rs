@@ -241,6 +241,12 @@ impl Node {
         self.dialling.iter()
     }
 
+    /// This run.
+    #[must_use]
+    pub const fn instance(&self) -> InstanceId {
+        self.settings.instance
+    }
+
     /// The feed.
     #[must_use]
     pub const fn feed(&self) -> &Feed {
