@@ -1,1 +1,15 @@
-//! x
+//! The shell of one node: its bundle, its sockets and disks around the pure `peer-core`.
+//!
+//! **Invariant:** nothing here decides who is admitted; the verifier and `peer-core` do.
+
+pub mod base64;
+pub mod bundle;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod inbox;
+pub mod install;
+pub mod limits;
+pub mod link;
+pub mod state;
+mod store;

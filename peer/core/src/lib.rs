@@ -1,1 +1,26 @@
-//! x
+//! What only peers think: links, dialling, feed flood, presences, messages. Pure, sans-I/O.
+//!
+//! [`Node`] is the hall; the other rooms are its organs and do not know each other. The contract of
+//! every machine here: `handle_*(…, now)` takes news in, [`Node::poll_action`] gives actions out
+//! until it has none, [`Node::next_deadline`] says when [`Node::handle_timeout`] is due. Whoever
+//! drives it (the daemon, or a simulator with two hundred of them) performs the actions in order.
+//!
+//! **Invariant:** a link is in the table only with a `Verified<Member>`, and the live revocation set
+//! is asked after it was entered.
+
+mod action;
+mod dialling;
+mod directory;
+mod feeding;
+pub mod limits;
+mod links;
+mod mail;
+mod node;
+mod random;
+mod signer;
+
+pub use action::{Action, Class, Ended, Event, Outcome, RequestId, Way};
+pub use dialling::{By, DialFailure, Prospect, Standing};
+pub use links::{Direction, LinkId, LinkView};
+pub use node::{Arrival, Decision, Node, Settings};
+pub use signer::Signer;

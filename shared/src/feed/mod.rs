@@ -20,5 +20,5 @@ pub use entry::{Act, CertRef, Entry, Reason};
 pub use file::{read_file, write_file};
 pub use head::{Head, Snapshot, chunk_entries};
 pub use set::{ChainIds, LeafIds, Mark, RevocationSet, Status};
-pub use staging::{Part, Staging, Update};
+pub use staging::{Part, Refused, Staging, Update};
 pub use state::{Feed, FeedError, News, Position};

@@ -1,0 +1,99 @@
+//! `bench`: every figure of docs/benchmarks.md, each beside its limit in the same run.
+//!
+//! A figure that stands alone says more about the machine than about the program. So each is
+//! measured in short rounds that take turns with the bare thing under it, and what counts is the
+//! ratio within a round.
+//!
+//! **Invariant:** nothing is written to `--out` unless every figure asked for was measured.
+
+mod durable;
+mod handshake;
+mod harness;
+mod issue;
+mod link;
+mod memory;
+mod pipe;
+mod report;
+mod verify;
+mod world;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use harness::{Effort, Figure};
+
+/// What was asked for on the command line.
+struct Wish {
+    prefixes: Vec<String>,
+    effort: Effort,
+    out: PathBuf,
+    /// Set in the processes that `memory` starts.
+    idle: Option<String>,
+}
+
+/// A group of figures that are measured together: their common name, and how.
+type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
+
+const GROUPS: [Group; 6] = [
+    ("handshake.rate", handshake::measure),
+    ("verify.us", verify::measure),
+    ("issue.memory", issue::measure),
+    ("issue.durable", durable::measure),
+    ("link", link::measure),
+    ("memory.idle_link_kib", memory::measure),
+];
+
+fn main() -> Result<()> {
+    let wish = Wish::parse(std::env::args().skip(1))?;
+    host::random::warm_up()?;
+    tls::warm_up()?;
+    if let Some(which) = &wish.idle {
+        return memory::child(which);
+    }
+    let mut figures = Vec::new();
+    for (name, measure) in GROUPS {
+        if wish.wants(name) {
+            report::say(&format!("measuring {name} …"))?;
+            figures.extend(measure(wish.effort)?);
+        }
+    }
+    if figures.is_empty() {
+        bail!("no figure has a name that begins so; the groups are {}", names());
+    }
+    report::write(&wish.out, &figures)
+}
+
+fn names() -> String {
+    GROUPS.map(|(name, _)| name).join(", ")
+}
+
+impl Wish {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let out = PathBuf::from("docs");
+        let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out, idle: None };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "all" => wish.prefixes.push(String::new()),
+                "--quick" => wish.effort = Effort::Quick,
+                "--out" => match args.next() {
+                    Some(folder) => wish.out = PathBuf::from(folder),
+                    None => bail!("--out needs a folder"),
+                },
+                memory::CHILD => wish.idle = args.next(),
+                flag if flag.starts_with('-') => bail!("unknown option {flag}"),
+                prefix => wish.prefixes.push(prefix.to_owned()),
+            }
+        }
+        if wish.prefixes.is_empty() && wish.idle.is_none() {
+            bail!("usage: bench all | NAME… [--quick] [--out DIR]; the groups are {}", names());
+        }
+        Ok(wish)
+    }
+
+    /// Whether a group has a figure that was asked for; the group is then measured whole, because
+    /// its figures are each other's limits.
+    fn wants(&self, group: &str) -> bool {
+        self.prefixes.iter().any(|prefix| group.starts_with(prefix) || prefix.starts_with(group))
+    }
+}

@@ -1,0 +1,181 @@
+//! What should happen: the only things a node does to the world.
+
+use shared::feed::Mark;
+use shared::id::InstanceId;
+use shared::name::NodeName;
+use shared::refusal::Code;
+
+use crate::links::{Direction, LinkId};
+
+/// Whoever asked for something; the driver made the number.
+pub type RequestId = u64;
+
+/// The three queues of a link, in the order they are emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Feed, acknowledgements, presences, pings.
+    Control,
+    /// Messages and receipts.
+    Message,
+}
+
+/// How a link ends by our will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Dead at once, whatever is queued: the other side is out.
+    Cut,
+    /// With a goodbye, after what is queued.
+    Close,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Queue a frame on a link.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// Which queue.
+        class: Class,
+        /// The frame, header included.
+        frame: Vec<u8>,
+    },
+    /// End a link. The node has forgotten it already.
+    End {
+        /// The link.
+        link: LinkId,
+        /// How.
+        way: Way,
+    },
+    /// Dial a node.
+    Dial {
+        /// Whom to expect.
+        node: NodeName,
+        /// Where.
+        address: String,
+    },
+    /// Write the feed to disk.
+    SaveFeed,
+    /// Put a message into the inbox, then call [`crate::Node::handle_stored`].
+    Deliver {
+        /// The link it came on.
+        link: LinkId,
+        /// Who sent it.
+        from: NodeName,
+        /// The sender's run.
+        instance: InstanceId,
+        /// The sender's number.
+        id: u64,
+        /// What is said.
+        body: Vec<u8>,
+    },
+    /// Send a ping and note the time.
+    Ping {
+        /// The link.
+        link: LinkId,
+        /// To be sent back.
+        nonce: u64,
+    },
+    /// A ping came back.
+    Ponged {
+        /// The link.
+        link: LinkId,
+        /// The ping's.
+        nonce: u64,
+    },
+    /// Answer a request.
+    Answer {
+        /// The request.
+        request: RequestId,
+        /// The answer.
+        outcome: Outcome,
+    },
+    /// Something to log, to count and to show.
+    Tell(Event),
+}
+
+/// What became of a message or a ping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on the receiver's disk, or the ping came back.
+    Delivered,
+    /// Refused, by them or by us.
+    Refused(Code),
+    /// There is no link, or it ended before the answer.
+    Unreachable(&'static str),
+}
+
+/// Why a link ended, as the driver saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The code, if there was a refusal.
+    pub code: Option<Code>,
+    /// In words, for the log.
+    pub detail: String,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A link is up.
+    Linked {
+        /// With whom.
+        node: NodeName,
+        /// Who dialled.
+        direction: Direction,
+        /// Where.
+        address: String,
+    },
+    /// A link is down.
+    Unlinked {
+        /// With whom.
+        node: NodeName,
+        /// Why.
+        why: String,
+    },
+    /// A link was cut because its node is out.
+    Cut {
+        /// Who.
+        node: NodeName,
+        /// Why and since when.
+        mark: Mark,
+    },
+    /// A node was refused after its handshake.
+    Refused {
+        /// Who.
+        node: NodeName,
+        /// From where.
+        address: String,
+        /// The code it was told.
+        code: Code,
+        /// Why.
+        detail: String,
+    },
+    /// The feed went forward.
+    FeedApplied {
+        /// Its number now.
+        number: u64,
+        /// Links cut for it.
+        cut: u32,
+    },
+    /// A feed was refused.
+    FeedRefused {
+        /// From whom.
+        from: NodeName,
+        /// Why.
+        why: String,
+        /// Whether it proves that the authority's key signs two histories, or that somebody tries
+        /// to turn the feed back.
+        serious: bool,
+    },
+    /// The feed is old: by when it should have been signed again.
+    FeedStale {
+        /// Already past, or only soon.
+        past: bool,
+    },
+    /// We ourselves are revoked or suspended.
+    SelfBarred {
+        /// Why and since when.
+        mark: Mark,
+    },
+}

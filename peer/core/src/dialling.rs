@@ -1,0 +1,231 @@
+//! Whom to dial, where, and when again.
+//!
+//! Configured nodes and nodes known by their presence are dialled until they are linked, with
+//! jittered exponential back-off; a refusal waits longer than a failure. Of two nodes that know
+//! each other only by presence, the smaller name dials first.
+
+use std::collections::BTreeMap;
+
+use shared::name::NodeName;
+use shared::refusal::Code;
+use shared::time::{Tick, Timestamp};
+
+use crate::limits::{
+    DIAL_MS, DIALS_MAX, DIRECTORY_MAX, REFUSED_FIRST_MS, REFUSED_MAX_MS, RETRY_FIRST_MS,
+    RETRY_MAX_MS, YIELD_MS,
+};
+use crate::random::Jitter;
+
+/// Whose decision a failure was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// We refused them.
+    Us,
+    /// They refused us.
+    Them,
+    /// Nobody: the network.
+    Neither,
+}
+
+/// Why a dial did not become a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialFailure {
+    /// The code, if it was a refusal.
+    pub code: Option<Code>,
+    /// Whose.
+    pub by: By,
+    /// In words, for the log.
+    pub detail: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is known of a node's reachability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Linked.
+    Linked,
+    /// Being dialled.
+    Dialling,
+    /// Refused by one of us.
+    Refused,
+    /// Not answering.
+    Unreachable,
+    /// To be dialled.
+    Waiting,
+}
+
+/// A node we would like to be linked with.
+#[derive(Debug, Clone)]
+pub struct Prospect {
+    /// Where it can be dialled; tried in turn.
+    pub addresses: Vec<String>,
+    /// Whether a person configured it.
+    pub configured: bool,
+    /// The last failure.
+    pub last_failure: Option<DialFailure>,
+    failures: u32,
+    next_try: Tick,
+    dialling_until: Option<Tick>,
+    linked: bool,
+}
+
+impl Prospect {
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (&self.last_failure, self.linked, self.dialling_until) {
+            (_, true, _) => Standing::Linked,
+            (Some(failure), ..) if failure.code.is_some() => Standing::Refused,
+            (_, _, Some(_)) => Standing::Dialling,
+            (Some(_), ..) => Standing::Unreachable,
+            (None, ..) => Standing::Waiting,
+        }
+    }
+
+    /// When it is dialled next.
+    #[must_use]
+    pub const fn next_try(&self) -> Tick {
+        self.next_try
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Dialling {
+    prospects: BTreeMap<NodeName, Prospect>,
+}
+
+impl Dialling {
+    /// Adds or changes a configured node.
+    pub(crate) fn configure(&mut self, node: NodeName, address: String, now: Tick) {
+        self.prospects.insert(node, prospect(vec![address], true, now));
+    }
+
+    /// Removes a configured node; it may come back by its presence.
+    pub(crate) fn forget(&mut self, node: &NodeName) {
+        self.prospects.remove(node);
+    }
+
+    pub(crate) fn configured(&self) -> Vec<NodeName> {
+        let named = self.prospects.iter().filter(|(_, prospect)| prospect.configured);
+        named.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Learns of a node by its presence.
+    pub(crate) fn learn(
+        &mut self,
+        own: &NodeName,
+        node: &NodeName,
+        addresses: &[String],
+        now: Tick,
+    ) {
+        if addresses.is_empty() {
+            return;
+        }
+        if let Some(known) = self.prospects.get_mut(node) {
+            if !known.configured {
+                known.addresses = addresses.to_vec();
+            }
+            return;
+        }
+        if self.prospects.len() < DIRECTORY_MAX {
+            let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
+            self.prospects.insert(node.clone(), prospect(addresses.to_vec(), false, first));
+        }
+    }
+
+    pub(crate) fn linked(&mut self, node: &NodeName) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.linked = true;
+            prospect.failures = 0;
+            prospect.dialling_until = None;
+            prospect.last_failure = None;
+        }
+    }
+
+    pub(crate) fn unlinked(&mut self, node: &NodeName, now: Tick, jitter: &mut Jitter) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.linked = false;
+            prospect.next_try = now.plus_ms(jitter.around(RETRY_FIRST_MS));
+        }
+    }
+
+    /// The node may be worth another try at once: its standing in the feed changed.
+    pub(crate) fn encourage(&mut self, node: &NodeName, now: Tick) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.failures = 0;
+            prospect.next_try = now;
+        }
+    }
+
+    pub(crate) fn failed(
+        &mut self,
+        node: &NodeName,
+        failure: Option<DialFailure>,
+        now: Tick,
+        jitter: &mut Jitter,
+    ) {
+        let Some(prospect) = self.prospects.get_mut(node) else { return };
+        prospect.dialling_until = None;
+        let turn = usize::from(prospect.addresses.len() > 1);
+        prospect.addresses.rotate_left(turn);
+        let refused = failure.as_ref().is_some_and(|failure| failure.code.is_some());
+        let (first, most) = if refused {
+            (REFUSED_FIRST_MS, REFUSED_MAX_MS)
+        } else {
+            (RETRY_FIRST_MS, RETRY_MAX_MS)
+        };
+        let wait = first.saturating_mul(1 << prospect.failures.min(16)).min(most);
+        prospect.failures = prospect.failures.saturating_add(1);
+        prospect.next_try = now.plus_ms(jitter.around(wait));
+        prospect.last_failure = failure;
+    }
+
+    /// Whom to dial now; they count as being dialled from now on.
+    pub(crate) fn due(
+        &mut self,
+        now: Tick,
+        barred: impl Fn(&NodeName) -> bool,
+    ) -> Vec<(NodeName, String)> {
+        let busy = |p: &Prospect| p.dialling_until.is_some_and(|until| now < until);
+        let mut room =
+            DIALS_MAX.saturating_sub(self.prospects.values().filter(|p| busy(p)).count());
+        let mut due = Vec::new();
+        for (node, prospect) in &mut self.prospects {
+            if room == 0 {
+                break;
+            }
+            let ready = !prospect.linked && !busy(prospect) && now >= prospect.next_try;
+            if !ready || barred(node) {
+                continue;
+            }
+            if let Some(address) = prospect.addresses.first() {
+                prospect.dialling_until = Some(now.plus_ms(DIAL_MS));
+                due.push((node.clone(), address.clone()));
+                room -= 1;
+            }
+        }
+        due
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        let open = self.prospects.values().filter(|p| !p.linked);
+        open.map(|p| p.dialling_until.unwrap_or(p.next_try)).min()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, &Prospect)> {
+        self.prospects.iter()
+    }
+}
+
+const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> Prospect {
+    Prospect {
+        addresses,
+        configured,
+        last_failure: None,
+        failures: 0,
+        next_try,
+        dialling_until: None,
+        linked: false,
+    }
+}

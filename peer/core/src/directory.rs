@@ -1,0 +1,99 @@
+//! The directory: every presence known, newest first to win, forgotten after silence.
+//!
+//! **Invariant:** only presences that were verified are kept, and never one of a barred node.
+
+use std::collections::BTreeMap;
+
+use shared::name::NodeName;
+use shared::presence::{Presence, SignedPresence};
+use shared::time::Tick;
+
+use crate::limits::{DIRECTORY_MAX, FORGET_MS, PRESENCES_FRAME_BYTES, PRESENCES_PER_FRAME};
+
+#[derive(Debug)]
+struct Known {
+    signed: SignedPresence,
+    heard: Tick,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    known: BTreeMap<NodeName, Known>,
+}
+
+impl Directory {
+    /// Whether a presence is newer than what is known, so that verifying it is worth the work.
+    pub(crate) fn wants(&self, presence: &Presence) -> bool {
+        let older = self.known.get(&presence.node);
+        older.is_none_or(|known| presence.supersedes(&known.signed.presence))
+    }
+
+    /// Whether a presence and what is known cannot both be the one run of an uncopied bundle.
+    pub(crate) fn contradicts(&self, presence: &Presence) -> bool {
+        let known = self.known.get(&presence.node);
+        known.is_some_and(|known| presence.contradicts(&known.signed.presence))
+    }
+
+    /// Keeps a verified presence if it is newer and there is room.
+    pub(crate) fn keep(&mut self, signed: SignedPresence, now: Tick) -> bool {
+        let node = signed.presence.node.clone();
+        let room = self.known.len() < DIRECTORY_MAX || self.known.contains_key(&node);
+        if !room || !self.wants(&signed.presence) {
+            return false;
+        }
+        self.known.insert(node, Known { signed, heard: now });
+        true
+    }
+
+    pub(crate) fn remove(&mut self, node: &NodeName) {
+        self.known.remove(node);
+    }
+
+    /// Forgets whoever was silent too long and is not linked; says whom.
+    pub(crate) fn forget(
+        &mut self,
+        now: Tick,
+        linked: impl Fn(&NodeName) -> bool,
+    ) -> Vec<NodeName> {
+        let silent = |known: &Known| now.ms_since(known.heard) >= FORGET_MS;
+        let gone: Vec<NodeName> = self
+            .known
+            .iter()
+            .filter(|(node, known)| silent(known) && !linked(node))
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in &gone {
+            self.known.remove(node);
+        }
+        gone
+    }
+
+    /// The signed presences of those `of` accepts, in lists that fit a frame each.
+    pub(crate) fn lists(&self, of: impl Fn(&NodeName) -> bool) -> Vec<Vec<Vec<u8>>> {
+        let mut lists = vec![Vec::new()];
+        let mut bytes = 0;
+        for (_, known) in self.known.iter().filter(|(node, _)| of(node)) {
+            let length = known.signed.bytes.len();
+            let full = |list: &Vec<Vec<u8>>| {
+                list.len() >= PRESENCES_PER_FRAME || bytes + length > PRESENCES_FRAME_BYTES
+            };
+            if lists.last().is_some_and(full) {
+                lists.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += length;
+            if let Some(list) = lists.last_mut() {
+                list.push(known.signed.bytes.clone());
+            }
+        }
+        lists
+    }
+
+    pub(crate) fn presences(&self) -> impl Iterator<Item = &Presence> {
+        self.known.values().map(|known| &known.signed.presence)
+    }
+
+    pub(crate) fn chains(&self) -> impl Iterator<Item = (&NodeName, &shared::feed::ChainIds)> {
+        self.known.iter().map(|(node, known)| (node, &known.signed.member.ids))
+    }
+}

@@ -1,0 +1,49 @@
+//! The bounds that only peers know, each with its argument.
+
+/// Links to members: a full mesh of 100 nodes is what this fabric is for; twice that and room for
+/// restarts, at 30 KiB a link. A node that is full refuses newcomers with `quota`.
+pub const LINKS_MAX: usize = 256;
+/// Links of authorities at once: one person types one command; a script may type a few.
+pub const AUTHORITY_LINKS_MAX: usize = 4;
+/// Presences kept: ten times the full mesh, at about 1.3 kB each.
+pub const DIRECTORY_MAX: usize = 1024;
+/// Presences in one frame: 32 P-256 presences of 1.3 kB fit 64 KiB; a byte bound applies as well.
+pub const PRESENCES_PER_FRAME: usize = 32;
+/// Bytes of presences in one frame, so that a list of ML-DSA presences fits too.
+pub const PRESENCES_FRAME_BYTES: usize = 60 * 1024;
+/// Messages sent and not yet answered. A person waits for one, a script for a few thousand.
+pub const OUTSTANDING_MAX: usize = 4096;
+/// How long a message or ping may stay unanswered before its sender is told, in ms.
+pub const ANSWER_MS: u64 = 10_000;
+/// Silence after which a ping asks whether the other side is there, in ms.
+pub const PING_IDLE_MS: u64 = 5_000;
+/// Silence after which a link is dead, in ms: three unanswered pings.
+pub const SILENCE_MS: u64 = 15_000;
+/// How long a doubted link has to answer before a newer one takes its place, in ms.
+pub const PROBE_MS: u64 = 2_000;
+/// The first wait after a failed dial, in ms; doubled each time, with jitter.
+pub const RETRY_FIRST_MS: u64 = 200;
+/// The longest wait between dials of an unreachable node, in ms.
+pub const RETRY_MAX_MS: u64 = 10_000;
+/// The first wait after a refusal, in ms: the reason rarely goes away by itself.
+pub const REFUSED_FIRST_MS: u64 = 1_000;
+/// The longest wait after refusals, in ms.
+pub const REFUSED_MAX_MS: u64 = 20_000;
+/// How long the node with the larger name lets the other dial first, in ms: both would otherwise
+/// dial at once, and one of the two handshakes would be thrown away.
+pub const YIELD_MS: u64 = 400;
+/// How long a dial may take before it counts as failed, in ms; connect and handshake have shorter
+/// bounds of their own.
+pub const DIAL_MS: u64 = 12_000;
+/// Dials under way at once: a start in a network of 100 must not be a storm.
+pub const DIALS_MAX: usize = 16;
+/// Between two looks at every link's certificate dates and the set, in ms.
+pub const LOOK_MS: u64 = 1_000;
+/// Between two signatures of our own presence, in ms.
+pub const PRESENCE_MS: u64 = 240_000;
+/// Silence after which an unlinked node's presence is forgotten, in ms: three missed signatures.
+pub const FORGET_MS: u64 = 900_000;
+/// Feed numbers whose acknowledgements are still carried back.
+pub const ACK_ROUTES_MAX: usize = 16;
+/// Actions waiting to be performed; the driver empties the queue after each event.
+pub const EVENTS_MAX: usize = 4096;

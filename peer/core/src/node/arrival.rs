@@ -1,0 +1,189 @@
+//! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
+
+use shared::name::NodeName;
+use shared::presence::SignedPresence;
+use shared::refusal::{Code, Refusal};
+use shared::time::Now;
+use shared::verify::{Member, Verified};
+use shared::wire::{Body, Greeting, VERSION};
+
+use super::Node;
+use crate::action::{Event, Way};
+use crate::limits::PROBE_MS;
+use crate::links::{Direction, Link, LinkId, Rival, is_authority};
+
+/// A secured connection whose greeting was read.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The number the link will have.
+    pub link: LinkId,
+    /// Who the handshake proved it to be.
+    pub member: Verified<Member>,
+    /// What it said.
+    pub greeting: Greeting,
+    /// Who dialled.
+    pub direction: Direction,
+    /// Where it is, for people.
+    pub address: String,
+}
+
+/// What to do with an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is in the table; a listener answers with this greeting now.
+    Welcome(Box<Greeting>),
+    /// There is a link already; say goodbye, nobody is at fault.
+    Goodbye,
+    /// Say the code and close.
+    Refuse(Refusal),
+}
+
+impl Node {
+    /// Judges an arrival. Registered first, then the live set is asked again, then it is welcome:
+    /// a revocation that was applied in between is not missed.
+    pub fn handle_arrival(&mut self, arrival: Arrival, now: Now) -> Decision {
+        let (link, node) = (arrival.link, arrival.member.node().clone());
+        let address = arrival.address.clone();
+        match self.judge(arrival, now) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                self.links.remove(link);
+                let (code, detail) = (refusal.code, refusal.detail.clone());
+                self.tell(Event::Refused { node, address, code, detail });
+                Decision::Refuse(refusal)
+            }
+        }
+    }
+
+    fn judge(&mut self, arrival: Arrival, now: Now) -> Result<Decision, Refusal> {
+        let Arrival { link, member, greeting, direction, address } = arrival;
+        let version = greeting.common_version(VERSION, VERSION);
+        version.ok_or_else(|| Refusal::new(Code::Version, "no common protocol version"))?;
+        let signed = self.open_presence(&member, &greeting, now)?;
+        let authority = is_authority(&member);
+        if !authority {
+            self.refuse_if_stale(now)?;
+            let presence = &signed.presence;
+            let rival = self.links.rival(&self.settings.node, presence, direction);
+            match rival {
+                Rival::Contradiction => return Err(duplicate(presence.node.as_str())),
+                Rival::None if self.directory.contradicts(presence) => {
+                    return Err(duplicate(presence.node.as_str()));
+                }
+                Rival::Keep(kept) => return Ok(self.doubt(kept, now)),
+                Rival::Replace(old) => {
+                    self.end(old, Way::Close, "a newer link took its place", now)
+                }
+                Rival::None => {}
+            }
+        }
+        if !self.links.has_room(authority) {
+            return Err(Refusal::new(Code::Quota, "no room for another link"));
+        }
+        let entry = Link {
+            presence: signed.presence.clone(),
+            direction,
+            address,
+            since: now.wall,
+            ready: false,
+            heard: now.tick,
+            pinged: now.tick,
+            doubted_until: None,
+            feed_number: greeting.feed_number,
+            member,
+        };
+        let member = entry.member.clone();
+        self.links.insert(link, entry);
+        self.verifier.recheck(&member, now.wall)?;
+        if !authority {
+            self.dialling.linked(member.node());
+            self.learn(signed, now);
+        }
+        Ok(Decision::Welcome(Box::new(self.greeting())))
+    }
+
+    /// The greeting's presence must be signed by the very certificate of the handshake.
+    fn open_presence(
+        &self,
+        member: &Verified<Member>,
+        greeting: &Greeting,
+        now: Now,
+    ) -> Result<SignedPresence, Refusal> {
+        if *member.node() == self.settings.node {
+            return Err(Refusal::new(Code::DuplicateInstance, "it has our own certificate"));
+        }
+        let network = &self.settings.network;
+        let signed = SignedPresence::verify(&greeting.presence, network, &self.verifier, now.wall)?;
+        let same = signed.presence.node == *member.node()
+            && signed.member.cert.public == member.cert.public;
+        if !same {
+            let detail = "its presence is signed by another certificate";
+            return Err(Refusal::new(Code::WrongName, detail));
+        }
+        Ok(signed)
+    }
+
+    fn refuse_if_stale(&self, now: Now) -> Result<(), Refusal> {
+        if self.settings.refuse_when_stale && self.is_stale(now.wall) {
+            let detail = "our feed is out of date and node.yaml says to refuse then";
+            return Err(Refusal::new(Code::Policy, detail));
+        }
+        Ok(())
+    }
+
+    /// The link we have stays, but it must show that it is alive.
+    fn doubt(&mut self, kept: LinkId, now: Now) -> Decision {
+        if let Some(link) = self.links.get_mut(kept) {
+            let until = now.tick.plus_ms(PROBE_MS);
+            link.doubted_until = Some(link.doubted_until.unwrap_or(until));
+            if link.ready {
+                self.push(crate::Action::Ping { link: kept, nonce: 0 });
+            }
+        }
+        Decision::Goodbye
+    }
+
+    /// The link can carry frames: bring each other up to date.
+    pub fn handle_ready(&mut self, link: LinkId, now: Now) {
+        let Some(entry) = self.links.get_mut(link) else { return };
+        entry.ready = true;
+        entry.heard = now.tick;
+        let (node, direction) = (entry.member.node().clone(), entry.direction);
+        let (address, theirs) = (entry.address.clone(), entry.feed_number);
+        let authority = is_authority(&entry.member);
+        self.tell(Event::Linked { node: node.clone(), direction, address });
+        self.send_presences(link, &node, authority);
+        if !authority {
+            self.pass_on(link, &node);
+        }
+        self.send_feed(link, theirs);
+    }
+
+    /// What we know of others: all of them to a member, the linked ones to the authority, which
+    /// waits for the acknowledgements of exactly those.
+    fn send_presences(&mut self, link: LinkId, to: &NodeName, authority: bool) {
+        let links = &self.links;
+        let lists = self.directory.lists(|node| {
+            node != to && (!authority || links.member_link(node).is_some_and(|(_, l)| l.ready))
+        });
+        let count = lists.len();
+        for (index, list) in lists.into_iter().enumerate() {
+            self.send(link, &Body::Presences(list, index + 1 == count));
+        }
+    }
+
+    /// A newcomer's presence, to everybody else.
+    fn pass_on(&mut self, from: LinkId, node: &NodeName) {
+        let lists = self.directory.lists(|known| known == node);
+        let Some(list) = lists.into_iter().next().filter(|list| !list.is_empty()) else { return };
+        let body = Body::Presences(list, false);
+        for other in self.ready_links().into_iter().filter(|other| *other != from) {
+            self.send(other, &body);
+        }
+    }
+}
+
+fn duplicate(node: &str) -> Refusal {
+    let detail = format!("another instance of {node} is alive with the same certificate");
+    Refusal::new(Code::DuplicateInstance, detail)
+}

@@ -1,0 +1,406 @@
+//! The hall: one node of the network, as a machine without I/O.
+//!
+//! Call order. [`Node::new`]; then, as things happen, `handle_arrival` (a greeting was read on a
+//! secured connection) and, if it says welcome, `handle_ready` (the link can carry frames),
+//! `handle_body` for each frame, `handle_ended` when a link is gone, `handle_dial_failed`,
+//! `handle_send`, `handle_ping`, `handle_stored`, `handle_feed` (an update from a file),
+//! `handle_timeout` at [`Node::next_deadline`]. After each call, [`Node::poll_action`] until it
+//! gives `None`, performing each action in order.
+//!
+//! **Invariant:** after any call the table holds no link whose chain the live set bars.
+
+mod arrival;
+mod news;
+mod talk;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use shared::feed::{ChainIds, Feed, Position};
+use shared::id::InstanceId;
+use shared::name::{Label, NetworkName, NodeName};
+use shared::presence::{Presence, SignedPresence};
+use shared::refusal::Refusal;
+use shared::time::{Now, Tick, Timestamp};
+use shared::verify::Verifier;
+use shared::wire::{Body, Greeting, VERSION};
+
+use crate::action::{Action, Class, Ended, Event, Way};
+use crate::dialling::{DialFailure, Dialling, Prospect};
+use crate::directory::Directory;
+use crate::feeding::Feeding;
+use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
+use crate::links::{LinkId, LinkView, Links};
+use crate::mail::Mail;
+use crate::random::Jitter;
+use crate::signer::Signer;
+
+pub use arrival::{Arrival, Decision};
+
+/// What a node is told at its start.
+pub struct Settings {
+    /// The network.
+    pub network: NetworkName,
+    /// Our name.
+    pub node: NodeName,
+    /// This run, random.
+    pub instance: InstanceId,
+    /// How often this bundle was started.
+    pub boot: u64,
+    /// Where we can be dialled.
+    pub addresses: Vec<String>,
+    /// The roles of our certificate.
+    pub roles: Vec<Label>,
+    /// What the set is asked about ourselves.
+    pub own: ChainIds,
+    /// Whether a stale feed bars new links (`true`) or is only told (`false`).
+    pub refuse_when_stale: bool,
+    /// For jitter.
+    pub seed: u64,
+}
+
+/// One node.
+pub struct Node {
+    settings: Settings,
+    signer: Signer,
+    verifier: Arc<Verifier>,
+    feed: Feed,
+    links: Links,
+    dialling: Dialling,
+    directory: Directory,
+    feeding: Feeding,
+    mail: Mail,
+    jitter: Jitter,
+    presence: Presence,
+    presence_bytes: Vec<u8>,
+    presence_due: Tick,
+    look_due: Tick,
+    stale_told: Option<bool>,
+    barred: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Node {
+    /// A node that knows the nodes a person configured.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the key gives no signature for the first presence.
+    pub fn new(
+        settings: Settings,
+        signer: Signer,
+        verifier: Arc<Verifier>,
+        feed: Feed,
+        known: BTreeMap<NodeName, String>,
+        now: Now,
+    ) -> Result<Self, Refusal> {
+        let presence = Presence {
+            node: settings.node.clone(),
+            instance: settings.instance,
+            boot: settings.boot,
+            sequence: 0,
+            at: now.wall,
+            addresses: settings.addresses.clone(),
+            roles: settings.roles.clone(),
+            feed_number: feed.position().number,
+            policy_number: 0,
+        };
+        let mut node = Self {
+            jitter: Jitter::new(settings.seed),
+            settings,
+            signer,
+            verifier,
+            feed,
+            links: Links::default(),
+            dialling: Dialling::default(),
+            directory: Directory::default(),
+            feeding: Feeding::default(),
+            mail: Mail::default(),
+            presence,
+            presence_bytes: Vec::new(),
+            presence_due: now.tick,
+            look_due: now.tick,
+            stale_told: None,
+            barred: false,
+            actions: VecDeque::new(),
+        };
+        node.sign_presence(now)?;
+        node.configure(known, now);
+        Ok(node)
+    }
+
+    /// The greeting to send now.
+    #[must_use]
+    pub fn greeting(&self) -> Greeting {
+        let position = self.feed.position();
+        Greeting {
+            version_min: VERSION,
+            version_max: VERSION,
+            presence: self.presence_bytes.clone(),
+            feed_number: position.number,
+            feed_at: position.at,
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Tick {
+        let dial = if self.barred { None } else { self.dialling.next_deadline() };
+        dial.map_or(self.look_due, |dial| dial.min(self.look_due))
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if now.tick >= self.look_due {
+            self.look_due = now.tick.plus_ms(LOOK_MS);
+            self.look(now);
+        }
+        self.dial_due(now);
+    }
+
+    /// Replaces the configured nodes.
+    pub fn configure(&mut self, known: BTreeMap<NodeName, String>, now: Now) {
+        for gone in self.dialling.configured().into_iter().filter(|node| !known.contains_key(node))
+        {
+            self.dialling.forget(&gone);
+        }
+        for (node, address) in known {
+            let own = node == self.settings.node;
+            let same = self.dialling.iter().any(|(name, prospect)| {
+                *name == node && prospect.configured && prospect.addresses.contains(&address)
+            });
+            if !own && !same {
+                self.dialling.configure(node.clone(), address, now.tick);
+                if self.links.member_link(&node).is_some() {
+                    self.dialling.linked(&node);
+                }
+            }
+        }
+    }
+
+    /// Takes a renewed identity: the links stay, the next presence carries it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the new key gives no signature.
+    pub fn replace_identity(
+        &mut self,
+        signer: Signer,
+        own: ChainIds,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.signer = signer;
+        self.settings.own = own;
+        self.sign_presence(now)?;
+        self.announce();
+        Ok(())
+    }
+
+    /// Tells the node where it can be dialled, once that is known.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the key gives no signature.
+    pub fn set_addresses(&mut self, addresses: Vec<String>, now: Now) -> Result<(), Refusal> {
+        self.presence.addresses = addresses;
+        self.sign_presence(now)
+    }
+
+    /// A link ended, by whatever; a link that [`Action::End`] ended need not be told.
+    pub fn handle_ended(&mut self, link: LinkId, ended: Ended, now: Now) {
+        let Some(gone) = self.links.remove(link) else { return };
+        let node = gone.member.node().clone();
+        self.forget_link(link, &node, now);
+        if let Some(code) = ended.code {
+            let failure = DialFailure {
+                code: Some(code),
+                by: crate::By::Them,
+                detail: ended.detail.clone(),
+                at: now.wall,
+            };
+            self.dialling.failed(&node, Some(failure), now.tick, &mut self.jitter);
+        }
+        self.tell(Event::Unlinked { node, why: ended.detail });
+    }
+
+    /// A dial did not become a link; `None` means that the other side already has one with us.
+    pub fn handle_dial_failed(&mut self, node: &NodeName, failure: Option<DialFailure>, now: Now) {
+        self.dialling.failed(node, failure, now.tick, &mut self.jitter);
+    }
+
+    /// The links, for people.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkView> {
+        self.links.views()
+    }
+
+    /// The nodes we know of, linked or not, for people.
+    pub fn prospects(&self) -> impl Iterator<Item = (&NodeName, &Prospect)> {
+        self.dialling.iter()
+    }
+
+    /// This run.
+    #[must_use]
+    pub const fn instance(&self) -> InstanceId {
+        self.settings.instance
+    }
+
+    /// The feed.
+    #[must_use]
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Where the feed stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.feed.position()
+    }
+
+    fn sign_presence(&mut self, now: Now) -> Result<(), Refusal> {
+        self.presence.sequence += 1;
+        self.presence.at = now.wall;
+        self.presence.feed_number = self.feed.position().number;
+        let signed = self.signer.sign(&self.presence);
+        self.presence_bytes = signed.map_err(|error| {
+            Refusal::new(shared::refusal::Code::Malformed, format!("own presence: {error}"))
+        })?;
+        self.presence_due = now.tick.plus_ms(PRESENCE_MS);
+        Ok(())
+    }
+
+    /// Sends our own presence on every link.
+    fn announce(&mut self) {
+        let body = Body::Presences(vec![self.presence_bytes.clone()], false);
+        for link in self.ready_links() {
+            self.send(link, &body);
+        }
+    }
+
+    fn ready_links(&self) -> Vec<LinkId> {
+        self.links.iter().filter(|(_, link)| link.ready).map(|(id, _)| id).collect()
+    }
+
+    /// A regular look at everything that changes only with time.
+    fn look(&mut self, now: Now) {
+        for link in self.links.dead(now.tick) {
+            self.end(link, Way::Cut, "it was silent too long", now);
+        }
+        self.look_at_dates(now);
+        for link in self.links.ping_due(now.tick) {
+            self.push(Action::Ping { link, nonce: 0 });
+        }
+        for request in self.mail.overdue(now.tick) {
+            self.answer(request, crate::Outcome::Unreachable("no answer came in time"));
+        }
+        if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
+            self.announce();
+        }
+        let links = &self.links;
+        for node in self.directory.forget(now.tick, |node| links.member_link(node).is_some()) {
+            if !self.dialling.configured().contains(&node) {
+                self.dialling.forget(&node);
+            }
+        }
+        self.look_at_staleness(now.wall);
+    }
+
+    /// A link lives no longer than its certificate, and never with a barred one.
+    fn look_at_dates(&mut self, now: Now) {
+        let judged: Vec<(LinkId, Refusal)> = self
+            .links
+            .iter()
+            .filter_map(|(id, link)| {
+                Some((id, self.verifier.recheck(&link.member, now.wall).err()?))
+            })
+            .collect();
+        for (link, refusal) in judged {
+            self.end(link, Way::Cut, &refusal.to_string(), now);
+        }
+    }
+
+    fn look_at_staleness(&mut self, now: Timestamp) {
+        let Some(head) = self.feed.head() else { return };
+        let life = head.next_update.ms_since(head.at).max(1);
+        let age = now.ms_since(head.at);
+        let told = if age >= life { Some(true) } else { (age >= life / 3 * 2).then_some(false) };
+        if told.is_some() && told != self.stale_told {
+            self.tell(Event::FeedStale { past: told == Some(true) });
+        }
+        self.stale_told = told;
+    }
+
+    /// Whether the feed is past the time by which it should have been signed again.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.feed.head().is_some_and(|head| now > head.next_update)
+    }
+
+    fn dial_due(&mut self, now: Now) {
+        if self.barred || (self.settings.refuse_when_stale && self.is_stale(now.wall)) {
+            return;
+        }
+        let verifier = Arc::clone(&self.verifier);
+        let barred = |node: &NodeName| is_out(&verifier, node);
+        for (node, address) in self.dialling.due(now.tick, barred) {
+            self.push(Action::Dial { node, address });
+        }
+    }
+
+    /// Ends a link by our will and forgets it.
+    fn end(&mut self, link: LinkId, way: Way, why: &str, now: Now) {
+        let Some(gone) = self.links.remove(link) else { return };
+        let node = gone.member.node().clone();
+        self.push(Action::End { link, way });
+        self.forget_link(link, &node, now);
+        self.tell(Event::Unlinked { node, why: why.to_owned() });
+    }
+
+    /// What hangs on a link that is gone.
+    fn forget_link(&mut self, link: LinkId, node: &NodeName, now: Now) {
+        self.feeding.ended(link);
+        for request in self.mail.ended(link) {
+            self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));
+        }
+        if self.links.member_link(node).is_none() {
+            self.dialling.unlinked(node, now.tick, &mut self.jitter);
+        }
+    }
+
+    fn learn(&mut self, signed: SignedPresence, now: Now) {
+        let (node, addresses) = (signed.presence.node.clone(), signed.presence.addresses.clone());
+        if self.directory.keep(signed, now.tick) {
+            self.dialling.learn(&self.settings.node, &node, &addresses, now.tick);
+        }
+    }
+
+    fn send(&mut self, link: LinkId, body: &Body) {
+        let class = match body {
+            Body::Message(_) | Body::Receipt(_) => Class::Message,
+            _ => Class::Control,
+        };
+        self.push(Action::Send { link, class, frame: body.to_frame() });
+    }
+
+    fn answer(&mut self, request: u64, outcome: crate::Outcome) {
+        self.push(Action::Answer { request, outcome });
+    }
+
+    fn tell(&mut self, event: Event) {
+        // Telling is the only thing that may be left out: everything else is asked for once.
+        if self.actions.len() < EVENTS_MAX {
+            self.push(Action::Tell(event));
+        }
+    }
+
+    fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+}
+
+/// Whether a name as a whole is out: on hold, or revoked and not seen with a newer certificate.
+fn is_out(verifier: &Verifier, node: &NodeName) -> bool {
+    verifier.read_set(|set| set.hold_of(node).is_some()).unwrap_or(true)
+}

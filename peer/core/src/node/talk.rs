@@ -1,0 +1,171 @@
+//! Frames in the hall: pings, presences, messages and their receipts.
+
+use shared::name::NodeName;
+use shared::presence::SignedPresence;
+use shared::refusal::{Code, Refusal};
+use shared::time::Now;
+use shared::wire::{Body, Message, Receipt};
+
+use super::Node;
+use crate::action::{Action, Event, Outcome, RequestId, Way};
+use crate::links::{LinkId, is_authority};
+
+impl Node {
+    /// A frame came on a link. A refusal ends the link: the driver tells the other side the code.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the frame breaks the protocol; the node has forgotten the link then.
+    pub fn handle_body(&mut self, link: LinkId, body: Body, now: Now) -> Result<(), Refusal> {
+        if self.links.get(link).is_none() {
+            return Ok(());
+        }
+        self.links.heard(link, now.tick);
+        let outcome = self.take_body(link, body, now);
+        if let Err(refusal) = &outcome
+            && let Some(gone) = self.links.remove(link)
+        {
+            let node = gone.member.node().clone();
+            self.forget_link(link, &node, now);
+            let (address, code) = (gone.address, refusal.code);
+            self.tell(Event::Refused { node, address, code, detail: refusal.detail.clone() });
+        }
+        outcome
+    }
+
+    fn take_body(&mut self, link: LinkId, body: Body, now: Now) -> Result<(), Refusal> {
+        match body {
+            Body::Ping(nonce) => self.send(link, &Body::Pong(nonce)),
+            Body::Pong(nonce) => {
+                self.push(Action::Ponged { link, nonce });
+                if let Some(request) = self.mail.answered(nonce, link) {
+                    self.answer(request, Outcome::Delivered);
+                }
+            }
+            Body::Feed(part) => return self.take_part(link, part, now),
+            Body::FeedWant(number) => self.send_feed(link, number),
+            Body::FeedAck(ack) => self.carry_back(link, ack),
+            Body::Presences(list, _) => self.take_presences(link, &list, now)?,
+            Body::Message(message) => self.take_message(link, message)?,
+            Body::Receipt(receipt) => self.take_receipt(link, &receipt),
+            Body::Bye => self.end(link, Way::Close, "it said goodbye", now),
+            Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
+                return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_presences(&mut self, link: LinkId, list: &[Vec<u8>], now: Now) -> Result<(), Refusal> {
+        let mut fresh = Vec::new();
+        for bytes in list {
+            let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
+            let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
+            if said.node == self.settings.node || !self.directory.wants(&said) {
+                continue;
+            }
+            let network = &self.settings.network;
+            // One that does not verify is dropped, not punished: its node may just have been
+            // revoked, and the messenger may not know it yet.
+            let Ok(signed) = SignedPresence::verify(bytes, network, &self.verifier, now.wall)
+            else {
+                continue;
+            };
+            if !is_authority(&signed.member) {
+                self.learn(signed, now);
+                fresh.push(bytes.clone());
+            }
+        }
+        if !fresh.is_empty() {
+            let body = Body::Presences(fresh, false);
+            for other in self.ready_links().into_iter().filter(|other| *other != link) {
+                self.send(other, &body);
+            }
+        }
+        self.dial_due(now);
+        Ok(())
+    }
+
+    fn take_message(&mut self, link: LinkId, message: Message) -> Result<(), Refusal> {
+        let Some(entry) = self.links.get(link) else { return Ok(()) };
+        if is_authority(&entry.member) {
+            return Err(Refusal::new(Code::Malformed, "the authority sends no messages"));
+        }
+        let (from, instance) = (entry.member.node().clone(), entry.presence.instance);
+        let Message { id, body } = message;
+        self.push(Action::Deliver { link, from, instance, id, body });
+        Ok(())
+    }
+
+    fn take_receipt(&mut self, link: LinkId, receipt: &Receipt) {
+        if let Some(request) = self.mail.answered(receipt.id, link) {
+            let outcome = receipt.refused.map_or(Outcome::Delivered, Outcome::Refused);
+            self.answer(request, outcome);
+        }
+    }
+
+    /// The inbox has taken a message, or has not.
+    pub fn handle_stored(&mut self, link: LinkId, id: u64, refused: Option<Code>) {
+        if self.links.get(link).is_some() {
+            self.send(link, &Body::Receipt(Receipt { id, refused }));
+        }
+    }
+
+    /// Somebody wants a message sent.
+    pub fn handle_send(&mut self, request: RequestId, to: &NodeName, body: Vec<u8>, now: Now) {
+        if body.len() > shared::limits::MESSAGE_BYTES_MAX {
+            return self.answer(request, Outcome::Refused(Code::Quota));
+        }
+        if let Some((link, id)) = self.begin(request, to, now) {
+            self.send(link, &Body::Message(Message { id, body }));
+        }
+    }
+
+    /// A message found its link's queue full: its sender hears it at once instead of waiting.
+    pub fn handle_overflow(&mut self, link: LinkId, id: u64) {
+        if let Some(request) = self.mail.answered(id, link) {
+            self.answer(request, Outcome::Refused(Code::Quota));
+        }
+    }
+
+    /// Somebody wants to know whether a node is there.
+    pub fn handle_ping(&mut self, request: RequestId, to: &NodeName, now: Now) {
+        if let Some((link, nonce)) = self.begin(request, to, now) {
+            self.push(Action::Ping { link, nonce });
+        }
+    }
+
+    fn begin(&mut self, request: RequestId, to: &NodeName, now: Now) -> Option<(LinkId, u64)> {
+        let link = self.links.member_link(to).filter(|(_, link)| link.ready).map(|(id, _)| id);
+        let Some(link) = link else {
+            let outcome = self.why_not(to);
+            self.answer(request, outcome);
+            return None;
+        };
+        let Some(id) = self.mail.begin(request, link, now.tick) else {
+            self.answer(request, Outcome::Refused(Code::Quota));
+            return None;
+        };
+        Some((link, id))
+    }
+
+    /// Why there is no link: barred by the feed, refused by one of us, or simply not there.
+    fn why_not(&self, to: &NodeName) -> Outcome {
+        let marks = self.verifier.read_set(|set| (set.revocation_of(to), set.hold_of(to)));
+        match marks {
+            Ok((_, Some(_))) => return Outcome::Refused(Code::Suspended),
+            Ok((Some(_), None)) => return Outcome::Refused(Code::Revoked),
+            Ok((None, None)) => {}
+            Err(_) => return Outcome::Refused(Code::Policy),
+        }
+        let failure = self.dialling.iter().find(|(node, _)| *node == to);
+        let code = failure.and_then(|(_, prospect)| prospect.last_failure.as_ref()?.code);
+        match code {
+            Some(code) => Outcome::Refused(code),
+            None if *to == self.settings.node => Outcome::Unreachable("that is this node itself"),
+            None if self.directory.presences().any(|known| known.node == *to) => {
+                Outcome::Unreachable("it is known but not linked")
+            }
+            None => Outcome::Unreachable("no such node is known here"),
+        }
+    }
+}

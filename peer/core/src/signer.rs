@@ -1,0 +1,25 @@
+//! The node's own key, for presences; replaced when its certificate is renewed.
+
+use shared::key::{KeyError, PrivateKey};
+use shared::name::NetworkName;
+use shared::presence::Presence;
+
+/// Signs what a node says of itself.
+pub struct Signer {
+    network: NetworkName,
+    key: PrivateKey,
+    chain: Vec<Vec<u8>>,
+}
+
+impl Signer {
+    /// A signer with a key and its chain, leaf first.
+    #[must_use]
+    pub const fn new(network: NetworkName, key: PrivateKey, chain: Vec<Vec<u8>>) -> Self {
+        Self { network, key, chain }
+    }
+
+    pub(crate) fn sign(&self, presence: &Presence) -> Result<Vec<u8>, KeyError> {
+        let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
+        presence.sign(&self.network, &self.key, &chain)
+    }
+}

@@ -1,0 +1,472 @@
+//! A bundle: the folder that makes a machine a node, read and checked as a whole.
+//!
+//! ```text
+//! NODE.bundle/  node.yaml id/node.key id/node.crt trust.pem feed inbox/
+//!               state.redb lock control.sock     (made by the running peer)
+//! ```
+//!
+//! **Invariant:** an open [`Bundle`] has a key that fits its certificate, a certificate of its own
+//! name and network that verifies now, and a feed that verifies; anything else is an error with a
+//! hint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::fault::Fault;
+use host::files::{self, FileError, Mode};
+use host::lock::{FileLock, LockError};
+use shared::cert::{CertError, NodeCert, Usage};
+use shared::feed::{Feed, FeedError, read_file, write_file};
+use shared::key::{KeyError, PrivateKey};
+use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX};
+use shared::name::{NetworkName, NodeName};
+use shared::pem::{self, PemError};
+use shared::refusal::{Code, Refusal};
+use shared::time::Timestamp;
+use shared::verify::{AnchorError, Anchors, Verifier};
+use tls::Identity;
+
+use crate::config::{ConfigError, NodeConfig};
+use crate::limits::KEY_FILE_BYTES_MAX;
+
+/// Why a bundle cannot be used. Whose fault: whoever made, moved or edited it, or the disk.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// A file or a folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `node.yaml`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A folder without `node.yaml`.
+    #[error("{} is not a bundle: it has no node.yaml", path.display())]
+    NotBundle {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Text that holds no certificate or key.
+    #[error("{}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PemError,
+    },
+    /// A key that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// A certificate that is no node's.
+    #[error("{}: {source}", path.display())]
+    Cert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CertError,
+    },
+    /// Key and certificate of two different identities.
+    #[error("{} does not belong to the key beside it", path.display())]
+    KeyMismatch {
+        /// The certificate.
+        path: PathBuf,
+        /// Whose it is.
+        node: NodeName,
+    },
+    /// A certificate of somebody else.
+    #[error("the certificate is of {found}, node.yaml says {wanted}")]
+    WrongNode {
+        /// `NODE.NETWORK` of the certificate.
+        found: String,
+        /// `NODE.NETWORK` of `node.yaml`.
+        wanted: String,
+    },
+    /// `trust.pem` is of no use.
+    #[error("{}: {source}", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: AnchorError,
+    },
+    /// Our own verifier would not admit us.
+    #[error("the certificate of {node} is not valid here: {refusal}")]
+    Refused {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The feed file cannot be read.
+    #[error("{} is not a feed, or is cut short", path.display())]
+    FeedUnreadable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The feed file does not verify.
+    #[error("{}: {source}", path.display())]
+    Feed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: FeedError,
+    },
+    /// Somebody else uses it.
+    #[error("another {holder} runs on this bundle")]
+    Running {
+        /// `peer (pid N)`.
+        holder: String,
+        /// The bundle.
+        path: PathBuf,
+    },
+}
+
+impl BundleError {
+    /// A thing to do or to type.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::File(error) => return error.hint(),
+            Self::Config(error) => return error.hint(),
+            Self::NotBundle { .. } => {
+                "make one with ca-tool enroll NODE --out NODE.bundle, or finish one: \
+                 peer install NODE.bundle NODE.crt"
+                    .to_owned()
+            }
+            Self::Pem { path, .. } | Self::Key { path, .. } | Self::Cert { path, .. } => {
+                format!("put the file from ca-tool back in place of {}", path.display())
+            }
+            Self::KeyMismatch { node, .. } => format!(
+                "certify the key that is here: ca-tool renew {node} --csr {node}.csr --out \
+                 {node}.crt; or take a new pair: ca-tool renew {node} --new-key --out {node}.bundle"
+            ),
+            Self::WrongNode { .. } => "use the bundle whose certificate this is".to_owned(),
+            Self::Trust { .. } => "put the trust.pem from ca-tool back".to_owned(),
+            Self::Refused { node, refusal } => refused_hint(node, refusal.code),
+            Self::FeedUnreadable { path } | Self::Feed { path, .. } => {
+                format!("write it again: ca-tool feed export --out {}", path.display())
+            }
+            Self::Running { path, .. } => format!("peer stop {}", path.display()),
+        })
+    }
+}
+
+fn refused_hint(node: &NodeName, code: Code) -> String {
+    match code {
+        Code::Expired => format!("ca-tool renew {node}"),
+        Code::NotYetValid => "set the clock: the certificate begins later".to_owned(),
+        Code::ForeignAuthority => {
+            "certificate and trust.pem are of two authorities; take both from one".to_owned()
+        }
+        _ => format!("ca-tool show {node}"),
+    }
+}
+
+impl From<BundleError> for Fault {
+    fn from(error: BundleError) -> Self {
+        let fault = Self::failed(error.to_string());
+        match error.hint() {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+/// Where everything stands in a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    folder: PathBuf,
+}
+
+impl Paths {
+    /// Of this folder, which need not exist.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `node.yaml`
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("node.yaml")
+    }
+
+    /// `id/node.key`
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.folder.join("id/node.key")
+    }
+
+    /// `id/node.crt`
+    #[must_use]
+    pub fn cert(&self) -> PathBuf {
+        self.folder.join("id/node.crt")
+    }
+
+    /// `trust.pem`
+    #[must_use]
+    pub fn trust(&self) -> PathBuf {
+        self.folder.join("trust.pem")
+    }
+
+    /// `feed`
+    #[must_use]
+    pub fn feed(&self) -> PathBuf {
+        self.folder.join("feed")
+    }
+
+    /// `inbox/`
+    #[must_use]
+    pub fn inbox(&self) -> PathBuf {
+        self.folder.join("inbox")
+    }
+
+    /// `state.redb`
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.join("state.redb")
+    }
+
+    /// What a running peer watches for changes.
+    #[must_use]
+    pub fn watched(&self) -> Vec<PathBuf> {
+        vec![self.config(), self.key(), self.cert(), self.trust(), self.feed()]
+    }
+
+    /// Takes the bundle for one running peer; the lock ends with the value.
+    ///
+    /// # Errors
+    /// [`BundleError::Running`] says who holds it.
+    pub fn lock(&self) -> Result<FileLock, BundleError> {
+        let path = self.folder.join("lock");
+        FileLock::acquire(&path, Duration::ZERO, |_| {}).map_err(|error| match error {
+            LockError::File(error) => BundleError::File(error),
+            LockError::Held { holder, .. } => {
+                BundleError::Running { holder, path: self.folder.clone() }
+            }
+            other => BundleError::Running { holder: other.to_string(), path: self.folder.clone() },
+        })
+    }
+}
+
+/// A bundle that was read and checked.
+pub struct Bundle {
+    /// Where everything stands.
+    pub paths: Paths,
+    /// The settings.
+    pub config: NodeConfig,
+    /// Our chain and key.
+    pub identity: Identity,
+    /// Our certificate.
+    pub cert: NodeCert,
+    /// The verifier over `trust.pem`, with everything the feed revokes.
+    pub verifier: Arc<Verifier>,
+    /// The feed, as far as we have it.
+    pub feed: Feed,
+}
+
+impl Bundle {
+    /// Opens a bundle as of now.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn open(folder: &Path) -> Result<Self, BundleError> {
+        Self::open_at(folder, host::clock::wall())
+    }
+
+    /// Opens a bundle as of a moment.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn open_at(folder: &Path, now: Timestamp) -> Result<Self, BundleError> {
+        files::check_private_dir(folder)?;
+        let paths = Paths::of(folder);
+        if !paths.config().is_file() {
+            return Err(BundleError::NotBundle { path: folder.to_owned() });
+        }
+        let config = NodeConfig::read(&paths.config())?;
+        let verifier = Verifier::new(read_trust(&paths.trust(), &config.network)?);
+        let (identity, cert) = read_identity(&paths)?;
+        check_owner(&cert, &config.network, &config.node)?;
+        admit(&verifier, &identity.chain, &cert, now)?;
+        let feed = read_feed(&paths.feed(), &verifier, now)?;
+        Ok(Self { paths, config, identity, cert, verifier: Arc::new(verifier), feed })
+    }
+
+    /// Takes the bundle for one running peer.
+    ///
+    /// # Errors
+    /// As [`Paths::lock`].
+    pub fn lock(&self) -> Result<FileLock, BundleError> {
+        self.paths.lock()
+    }
+
+    /// Reads key and certificate again, after a renewal; the ones held are kept on an error.
+    ///
+    /// # Errors
+    /// [`BundleError`]; a renewal in progress shows as [`BundleError::KeyMismatch`].
+    pub fn reload_identity(&self, now: Timestamp) -> Result<(Identity, NodeCert), BundleError> {
+        let (identity, cert) = read_identity(&self.paths)?;
+        check_owner(&cert, &self.config.network, &self.config.node)?;
+        admit(&self.verifier, &identity.chain, &cert, now)?;
+        Ok((identity, cert))
+    }
+
+    /// Reads `trust.pem` again.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn reload_trust(&self) -> Result<Anchors, BundleError> {
+        read_trust(&self.paths.trust(), &self.config.network)
+    }
+
+    /// Reads `node.yaml` again; network and node cannot change.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn reload_config(&self) -> Result<NodeConfig, BundleError> {
+        let config = NodeConfig::read(&self.paths.config())?;
+        check_owner(&self.cert, &config.network, &config.node)?;
+        Ok(config)
+    }
+
+    /// Writes the feed to the disk: whole or not at all.
+    ///
+    /// # Errors
+    /// [`BundleError::File`].
+    pub fn save_feed(&self, feed: &Feed) -> Result<(), BundleError> {
+        save_feed(&self.paths.feed(), feed)
+    }
+}
+
+/// Writes a feed file: whole or not at all; nothing if the feed is empty.
+///
+/// # Errors
+/// [`BundleError::File`].
+pub fn save_feed(path: &Path, feed: &Feed) -> Result<(), BundleError> {
+    let Some(update) = feed.update_since(0) else { return Ok(()) };
+    Ok(files::write_atomic(path, &write_file(update), Mode::Public)?)
+}
+
+fn read_identity(paths: &Paths) -> Result<(Identity, NodeCert), BundleError> {
+    let key = read_key(&paths.key())?;
+    let path = paths.cert();
+    let bytes = files::read_bounded(&path, CERT_FILE_BYTES_MAX)?;
+    let chain = pem::certificates(&bytes, CHAIN_CERTS_MAX)
+        .map_err(|source| BundleError::Pem { path: path.clone(), source })?;
+    let cert = NodeCert::read(chain.first().map_or(&[][..], Vec::as_slice))
+        .map_err(|source| BundleError::Cert { path: path.clone(), source })?;
+    check_key(&path, &cert, &key)?;
+    Ok((Identity { chain, key }, cert))
+}
+
+/// Reads a private key that is its owner's alone.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn read_key(path: &Path) -> Result<PrivateKey, BundleError> {
+    let bytes = files::read_secret(path, KEY_FILE_BYTES_MAX)?;
+    let pkcs8 = pem::private_key(&bytes)
+        .map_err(|source| BundleError::Pem { path: path.to_owned(), source })?;
+    PrivateKey::from_pkcs8(&pkcs8)
+        .map_err(|source| BundleError::Key { path: path.to_owned(), source })
+}
+
+/// Whether a certificate is of this key.
+///
+/// # Errors
+/// [`BundleError::KeyMismatch`].
+pub fn check_key(path: &Path, cert: &NodeCert, key: &PrivateKey) -> Result<(), BundleError> {
+    if cert.public == *key.public() {
+        return Ok(());
+    }
+    Err(BundleError::KeyMismatch { path: path.to_owned(), node: cert.node.clone() })
+}
+
+fn check_owner(cert: &NodeCert, network: &NetworkName, node: &NodeName) -> Result<(), BundleError> {
+    if cert.node == *node && cert.network == *network {
+        return Ok(());
+    }
+    let found = cert.network.dns_of(&cert.node);
+    Err(BundleError::WrongNode { found, wanted: network.dns_of(node) })
+}
+
+fn read_trust(path: &Path, network: &NetworkName) -> Result<Anchors, BundleError> {
+    let bytes = files::read_bounded(path, CERT_FILE_BYTES_MAX)?;
+    let roots = pem::certificates(&bytes, ANCHORS_MAX)
+        .map_err(|source| BundleError::Pem { path: path.to_owned(), source })?;
+    Anchors::new(network.clone(), &roots)
+        .map_err(|source| BundleError::Trust { path: path.to_owned(), source })
+}
+
+/// Whether we are a member by our own verifier. What the feed says of us is not asked: a node that
+/// was turned out must still start, to learn that it may come back.
+///
+/// # Errors
+/// [`BundleError::Refused`].
+pub fn admit(
+    verifier: &Verifier,
+    chain: &[Vec<u8>],
+    cert: &NodeCert,
+    now: Timestamp,
+) -> Result<(), BundleError> {
+    let usage = if cert.usages.client { Usage::Client } else { Usage::Server };
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    match verifier.admit(&chain, usage, Some(&cert.node), now) {
+        Err(refusal) if !matches!(refusal.code, Code::Revoked | Code::Suspended) => {
+            Err(BundleError::Refused { node: cert.node.clone(), refusal })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a feed file and brings the verifier's set up to it; no file is an empty feed.
+///
+/// # Errors
+/// [`BundleError::FeedUnreadable`], [`BundleError::Feed`].
+pub fn read_feed(path: &Path, verifier: &Verifier, now: Timestamp) -> Result<Feed, BundleError> {
+    let bytes = match files::read_bounded(path, FEED_FILE_BYTES_MAX) {
+        Err(FileError::Missing { .. }) => None,
+        read => Some(read?),
+    };
+    let network = verifier.anchors().map(|anchors| anchors.network().clone());
+    let unusable = |_| BundleError::Feed {
+        path: path.to_owned(),
+        source: FeedError::Malformed("the verifier's state is unusable"),
+    };
+    let mut feed = Feed::empty(network.map_err(unusable)?);
+    if let Some(bytes) = bytes {
+        apply_feed(path, &bytes, verifier, &mut feed, now)?;
+    }
+    Ok(feed)
+}
+
+/// Applies the bytes of a feed file; `path` is only named in errors.
+///
+/// # Errors
+/// [`BundleError::FeedUnreadable`], [`BundleError::Feed`]; nothing has changed then.
+pub fn apply_feed(
+    path: &Path,
+    bytes: &[u8],
+    verifier: &Verifier,
+    feed: &mut Feed,
+    now: Timestamp,
+) -> Result<(), BundleError> {
+    let unreadable = || BundleError::FeedUnreadable { path: path.to_owned() };
+    let update = read_file(bytes).ok_or_else(unreadable)?;
+    match verifier.apply_feed(feed, update, now) {
+        Ok(_news) => Ok(()),
+        Err(source) => Err(BundleError::Feed { path: path.to_owned(), source }),
+    }
+}

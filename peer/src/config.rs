@@ -1,0 +1,297 @@
+//! `node.yaml`: the settings of one node, the only file of a bundle that a person edits.
+//!
+//! **Invariant:** a [`NodeConfig`] that was read is complete, and every value within its bounds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use host::files::{self, FileError};
+use host::yaml::{self, YamlError};
+use serde::Deserialize;
+use shared::limits::ADDRESSES_MAX;
+use shared::name::{NetworkName, NodeName};
+use shared::presence::is_address;
+
+use crate::limits::{INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT, INBOX_COUNT_MAX, PEERS_MAX};
+
+/// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its text, with line and column.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A value outside its bounds.
+    #[error("{file}: {what}")]
+    Bound {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl ConfigError {
+    /// A thing to do or to type.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(error) => error.hint(),
+            Self::Yaml(error) => error.hint(),
+            Self::Bound { .. } => Some("correct the value in the file".to_owned()),
+        }
+    }
+}
+
+/// What to do when the feed is older than the authority promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stale {
+    /// Stay connected and say so.
+    #[default]
+    Warn,
+    /// Cut every link.
+    Refuse,
+}
+
+/// How much an inbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InboxBounds {
+    /// Messages.
+    pub count: u64,
+    /// Bytes of all bodies together.
+    pub bytes: u64,
+}
+
+impl Default for InboxBounds {
+    fn default() -> Self {
+        Self { count: INBOX_COUNT, bytes: INBOX_BYTES }
+    }
+}
+
+/// The settings of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The network.
+    pub network: NetworkName,
+    /// The node.
+    pub node: NodeName,
+    /// Where it listens: `HOST:PORT`, port 0 for any free one.
+    pub listen: String,
+    /// Peers it dials: name and `HOST:PORT`.
+    pub peers: BTreeMap<NodeName, String>,
+    /// Addresses it tells its peers; where it listens, unless given.
+    pub advertise: Vec<String>,
+    /// What to do about a stale feed.
+    pub stale: Stale,
+    /// How much its inbox holds.
+    pub inbox: InboxBounds,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    network: NetworkName,
+    node: NodeName,
+    #[serde(default = "any_port")]
+    listen: ListenText,
+    #[serde(default)]
+    peers: Option<BTreeMap<NodeName, AddressText>>,
+    #[serde(default)]
+    advertise: Vec<AddressText>,
+    #[serde(default)]
+    feed: FeedText,
+    #[serde(default)]
+    inbox: InboxText,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FeedText {
+    #[serde(default)]
+    stale: Stale,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct InboxText {
+    messages: Option<u64>,
+    bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct AddressText(String);
+
+impl TryFrom<String> for AddressText {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if is_address(&text) { Ok(Self(text)) } else { Err("not an address HOST:PORT") }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct ListenText(String);
+
+impl TryFrom<String> for ListenText {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if is_listen(&text) { Ok(Self(text)) } else { Err("not an address HOST:PORT") }
+    }
+}
+
+fn any_port() -> ListenText {
+    ListenText("0.0.0.0:0".to_owned())
+}
+
+/// Whether a text is an address to listen on: `HOST:PORT`, and port 0 is any free one.
+#[must_use]
+pub fn is_listen(text: &str) -> bool {
+    match text.strip_suffix(":0") {
+        Some(host) => is_address(&format!("{host}:1")),
+        None => is_address(text),
+    }
+}
+
+impl NodeConfig {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and column.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = files::read_bounded(path, yaml::YAML_BYTES_MAX)?;
+        let wrong = |what: String| ConfigError::Bound { file: path.display().to_string(), what };
+        let text = String::from_utf8(bytes).map_err(|_| wrong("not UTF-8 text".to_owned()))?;
+        Self::check(yaml::parse(&text, path)?).map_err(wrong)
+    }
+
+    fn check(text: Text) -> Result<Self, String> {
+        let peers = text.peers.unwrap_or_default();
+        if peers.len() > PEERS_MAX {
+            return Err(format!("peers: at most {PEERS_MAX}"));
+        }
+        if peers.contains_key(&text.node) {
+            return Err(format!("peers: {} is this node itself", text.node));
+        }
+        if text.advertise.len() > ADDRESSES_MAX {
+            return Err(format!("advertise: at most {ADDRESSES_MAX} addresses"));
+        }
+        let usual = InboxBounds::default();
+        let inbox = InboxBounds {
+            count: text.inbox.messages.unwrap_or(usual.count),
+            bytes: text.inbox.bytes.unwrap_or(usual.bytes),
+        };
+        if !(1..=INBOX_COUNT_MAX).contains(&inbox.count) {
+            return Err(format!("inbox.messages: from 1 to {INBOX_COUNT_MAX}"));
+        }
+        if !(1..=INBOX_BYTES_MAX).contains(&inbox.bytes) {
+            return Err(format!("inbox.bytes: from 1 to {INBOX_BYTES_MAX}"));
+        }
+        Ok(Self {
+            network: text.network,
+            node: text.node,
+            listen: text.listen.0,
+            peers: peers.into_iter().map(|(name, at)| (name, at.0)).collect(),
+            advertise: text.advertise.into_iter().map(|at| at.0).collect(),
+            stale: text.feed.stale,
+            inbox,
+        })
+    }
+}
+
+/// The file's text for a new bundle, with its explanations.
+#[must_use]
+pub fn template(network: &NetworkName, node: &NodeName, peers: &[(NodeName, String)]) -> String {
+    let mut lines = String::new();
+    for (name, address) in peers {
+        lines.push_str(&format!("\n  {name}: \"{address}\""));
+    }
+    if lines.is_empty() {
+        lines.push_str(" {}          # for example  alice: \"192.0.2.7:7400\"");
+    }
+    format!(
+        "# The settings of one node; the only file of this folder to edit by hand.\n\
+         # `peer run` reads it at its start and again on SIGHUP.\n\
+         network: {network}\n\
+         node: {node}\n\
+         \n\
+         # Where it listens: HOST:PORT. Port 0 takes any free one and tells the peers which.\n\
+         listen: \"0.0.0.0:0\"\n\
+         \n\
+         # Peers it dials. One is enough: they tell it of the others.\n\
+         peers:{lines}\n\
+         \n\
+         feed:\n\
+         \x20 # When the revocation list is older than the authority promised:\n\
+         \x20 # warn (stay connected and say so) or refuse (cut every link).\n\
+         \x20 stale: warn\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "network: mesh.example\nnode: bob\n";
+
+    fn read(text: &str) -> Result<NodeConfig, ConfigError> {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("node.yaml");
+        std::fs::write(&path, text).unwrap();
+        NodeConfig::read(&path)
+    }
+
+    #[test]
+    fn the_template_is_read_back() {
+        let (network, node) =
+            (NetworkName::parse("mesh.example").unwrap(), NodeName::parse("bob").unwrap());
+        let peers = vec![(NodeName::parse("alice").unwrap(), "[::1]:7400".to_owned())];
+        let config = read(&template(&network, &node, &peers)).unwrap();
+        assert_eq!(config.peers.into_iter().collect::<Vec<_>>(), peers);
+        assert_eq!((config.stale, config.inbox), (Stale::Warn, InboxBounds::default()));
+        assert!(read(&template(&network, &node, &[])).unwrap().peers.is_empty());
+    }
+
+    #[test]
+    fn every_key_is_taken() {
+        let rest = "listen: 127.0.0.1:0\npeers:\nadvertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
+                    inbox: {messages: 5, bytes: 6}\n";
+        let config = read(&format!("{HEAD}{rest}")).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:0");
+        assert_eq!(config.advertise, ["a.lan:1"]);
+        assert_eq!(config.stale, Stale::Refuse);
+        assert_eq!(config.inbox, InboxBounds { count: 5, bytes: 6 });
+        assert_eq!(read(HEAD).unwrap().listen, "0.0.0.0:0");
+    }
+
+    #[test]
+    fn a_typing_error_is_named_with_its_place() {
+        let error = read(&format!("{HEAD}pers: {{}}\n")).unwrap_err();
+        assert!(error.to_string().contains("node.yaml:3:1: unknown key pers"), "{error}");
+        assert_eq!(error.hint().unwrap(), "did you mean `peers`?");
+        let error = read(&format!("{HEAD}feed:\n  stael: warn\n")).unwrap_err();
+        assert!(error.to_string().contains(":4:3: unknown key stael"), "{error}");
+    }
+
+    #[test]
+    fn values_outside_their_bounds_are_refused() {
+        for (rest, said) in [
+            ("listen: nowhere\n", "HOST:PORT"),
+            ("peers: {alice: \"a:0\"}\n", "HOST:PORT"),
+            ("peers: {Alice: \"a:1\"}\n", "Alice"),
+            ("peers: {bob: \"a:1\"}\n", "this node itself"),
+            ("advertise: [\"a\"]\n", "HOST:PORT"),
+            ("inbox: {messages: 0}\n", "inbox.messages"),
+            ("inbox: {bytes: 0}\n", "inbox.bytes"),
+            ("feed: {stale: maybe}\n", "maybe"),
+        ] {
+            let error = read(&format!("{HEAD}{rest}")).unwrap_err();
+            assert!(error.to_string().contains(said), "{rest}: {error}");
+            assert!(error.hint().is_some());
+        }
+        assert!(read("node: bob\n").is_err(), "no network");
+    }
+}

@@ -1,0 +1,35 @@
+//! The control socket: how commands speak to the running peer of a bundle.
+//!
+//! `control.sock` (0600) in the bundle (0700). A socket's path may be 107 bytes long, a bundle's may
+//! not care: the folder is opened and the socket reached through it.
+//!
+//! **Invariant:** who can open the socket could as well read the key beside it.
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+
+pub use client::{Client, Replies};
+pub use protocol::{Reply, Request};
+pub use server::{Closed, Handler, Replier, Server};
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+
+/// The socket's name in the bundle.
+const SOCKET: &str = "control.sock";
+
+/// A way to the socket that is short however long the bundle's path is; good while it lives.
+struct ShortPath {
+    path: PathBuf,
+    _folder: File,
+}
+
+impl ShortPath {
+    fn of(folder: &Path) -> std::io::Result<Self> {
+        let opened = File::open(folder)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd()));
+        Ok(Self { path, _folder: opened })
+    }
+}

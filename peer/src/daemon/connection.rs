@@ -1,0 +1,251 @@
+//! One connection, from TCP to its last frame: secured, greeted, decided, pumped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peer_core::{Arrival, By, Decision, DialFailure, Direction, Ended, LinkId};
+use shared::name::NodeName;
+use shared::refusal::{Code, Refusal};
+use shared::wire::{Body, Frame, Greeting, Kind};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::news::News;
+use crate::link::{self, End, Failure, Gate, Secured, Sink};
+
+/// How long a greeting may take once the handshake is done: two round trips and a busy driver.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// What every connection needs.
+pub(super) struct Connector {
+    pub(super) clock: host::clock::Clock,
+    pub(super) dialler: Arc<tls::Dialler>,
+    pub(super) listener: Arc<tls::Listener>,
+    pub(super) gate: Gate,
+    /// The greeting to send, kept current by the driver.
+    pub(super) greeting: watch::Receiver<Greeting>,
+    pub(super) news: mpsc::Sender<News>,
+    pub(super) next_link: AtomicU64,
+}
+
+impl Connector {
+    /// Serves one accepted connection until it ends.
+    pub(super) async fn accept(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr) {
+        let pass = match self.gate.enter(remote.ip(), self.clock.now().tick) {
+            Ok(pass) => pass,
+            Err(refusal) => {
+                self.turned_away(remote.to_string(), Some(refusal.code), true, refusal.detail);
+                return;
+            }
+        };
+        let greeted = self.greet_as_listener(tcp).await;
+        drop(pass);
+        match greeted {
+            Ok(Some((secured, link))) => self.run(secured, link).await,
+            Ok(None) => {}
+            Err(failure) => {
+                let by_us = failure.by == link::By::Us;
+                self.turned_away(remote.to_string(), failure.code, by_us, failure.detail);
+            }
+        }
+    }
+
+    async fn greet_as_listener(
+        self: &Arc<Self>,
+        tcp: TcpStream,
+    ) -> Result<Option<(Secured, LinkId)>, Failure> {
+        let mut secured = link::accept(tcp, &self.listener).await?;
+        let Body::Hello(greeting) = secured.read_body(GREETING).await? else {
+            let failure = not_a_greeting(&secured);
+            secured.refuse(Code::Malformed).await;
+            return Err(failure);
+        };
+        let (link, decision) = self.decide(&secured, greeting, Direction::In).await?;
+        match decision {
+            Decision::Welcome(ours) => {
+                secured.write_body(&Body::Welcome(*ours)).await.inspect_err(|failure| {
+                    self.ended(link, failure);
+                })?;
+                Ok(Some((secured, link)))
+            }
+            Decision::Goodbye => {
+                secured.write_body(&Body::Bye).await?;
+                Ok(None)
+            }
+            Decision::Refuse(refusal) => {
+                secured.refuse(refusal.code).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Dials a node and serves the connection until it ends.
+    pub(super) async fn dial(self: Arc<Self>, node: NodeName, address: String) {
+        match self.greet_as_dialler(&node, &address).await {
+            Ok(Some((secured, link))) => self.run(secured, link).await,
+            Ok(None) => self.hear(News::DialFailed { node, failure: None }).await,
+            Err(failure) => {
+                let by = match failure.by {
+                    link::By::Us => By::Us,
+                    link::By::Them => By::Them,
+                    link::By::Neither => By::Neither,
+                };
+                let (code, detail, at) = (failure.code, failure.detail, host::clock::wall());
+                let failure = Some(DialFailure { code, by, detail, at });
+                self.hear(News::DialFailed { node, failure }).await;
+            }
+        }
+    }
+
+    async fn greet_as_dialler(
+        self: &Arc<Self>,
+        node: &NodeName,
+        address: &str,
+    ) -> Result<Option<(Secured, LinkId)>, Failure> {
+        let mut secured = link::dial(address, Some(node.clone()), &self.dialler).await?;
+        let ours = self.greeting.borrow().clone();
+        secured.write_body(&Body::Hello(ours)).await?;
+        let greeting = match secured.read_body(GREETING).await? {
+            Body::Welcome(greeting) => greeting,
+            Body::Bye => return Ok(None),
+            _ => {
+                let failure = not_a_greeting(&secured);
+                secured.refuse(Code::Malformed).await;
+                return Err(failure);
+            }
+        };
+        let (link, decision) = self.decide(&secured, greeting, Direction::Out).await?;
+        match decision {
+            Decision::Welcome(_) => Ok(Some((secured, link))),
+            Decision::Goodbye => {
+                secured.write_body(&Body::Bye).await?;
+                Ok(None)
+            }
+            Decision::Refuse(refusal) => {
+                let failure = refused(&refusal, &secured);
+                secured.refuse(refusal.code).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Asks the driver; it has registered the link when it says welcome.
+    async fn decide(
+        &self,
+        secured: &Secured,
+        greeting: Greeting,
+        direction: Direction,
+    ) -> Result<(LinkId, Decision), Failure> {
+        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let (decide, decision) = oneshot::channel();
+        let arrival = Arrival {
+            link,
+            member: secured.member.clone(),
+            greeting,
+            direction,
+            address: secured.remote.to_string(),
+        };
+        let kill = secured.kill.clone();
+        self.hear(News::Arrived { arrival, kill, decide }).await;
+        let decision = decision.await.map_err(|_| stopping(secured))?;
+        Ok((link, decision))
+    }
+
+    /// Pumps frames until the link ends, then says how.
+    async fn run(self: &Arc<Self>, secured: Secured, link: LinkId) {
+        let (begin, begun) = oneshot::channel();
+        let sink = Inlet { link, news: self.news.clone(), begun: Some(begun) };
+        let (queue, pump) = secured.start(sink);
+        self.hear(News::Ready { link, queue }).await;
+        // Only now may its frames be heard: the driver knows the queue they are answered on.
+        let _ = begin.send(());
+        let ended = match pump.await {
+            Ok(end) => describe(end),
+            Err(_) => Ended { code: None, detail: "its task died".to_owned() },
+        };
+        self.hear(News::Ended { link, ended }).await;
+    }
+
+    async fn hear(&self, news: News) {
+        // The driver is gone only when the daemon stops.
+        let _ = self.news.send(news).await;
+    }
+
+    fn ended(&self, link: LinkId, failure: &Failure) {
+        let ended = Ended { code: failure.code, detail: failure.detail.clone() };
+        let _ = self.news.try_send(News::Ended { link, ended });
+    }
+
+    /// Tells of somebody at the door; left out when the driver is busy: a flood of strangers must
+    /// not delay the members.
+    fn turned_away(&self, address: String, code: Option<Code>, by_us: bool, detail: String) {
+        let _ = self.news.try_send(News::TurnedAway { address, code, by_us, detail });
+    }
+}
+
+/// Where a link's frames go: parsed here, on the link's own task, then to the driver.
+struct Inlet {
+    link: LinkId,
+    news: mpsc::Sender<News>,
+    begun: Option<oneshot::Receiver<()>>,
+}
+
+impl Sink for Inlet {
+    async fn batch(&mut self, frames: Vec<(Kind, Bytes)>) -> Result<(), Refusal> {
+        if let Some(begun) = self.begun.take() {
+            let _ = begun.await;
+        }
+        let bodies = frames
+            .iter()
+            .map(|(kind, payload)| Body::parse(&Frame { kind: *kind, payload }))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Refusal::new(Code::Malformed, error.to_string()))?;
+        let link = self.link;
+        let _ = self.news.send(News::Bodies { link, bodies }).await;
+        Ok(())
+    }
+}
+
+fn describe(end: End) -> Ended {
+    let plain = |detail: &str| Ended { code: None, detail: detail.to_owned() };
+    match end {
+        End::Closed => plain("the other side closed it"),
+        End::Killed => plain("it was cut"),
+        End::Drained => plain("it was closed"),
+        End::Lost(detail) => Ended { code: None, detail },
+        End::Refused { code, by, detail } => {
+            let whose = if by == link::By::Us { "we refused it" } else { "it refused us" };
+            Ended { code: Some(code), detail: format!("{whose}: {code}: {detail}") }
+        }
+    }
+}
+
+fn not_a_greeting(secured: &Secured) -> Failure {
+    Failure {
+        code: Some(Code::Malformed),
+        by: link::By::Us,
+        detail: "the first frame is no greeting".to_owned(),
+        remote: Some(secured.remote),
+    }
+}
+
+fn refused(refusal: &Refusal, secured: &Secured) -> Failure {
+    Failure {
+        code: Some(refusal.code),
+        by: link::By::Us,
+        detail: refusal.detail.clone(),
+        remote: Some(secured.remote),
+    }
+}
+
+fn stopping(secured: &Secured) -> Failure {
+    Failure {
+        code: None,
+        by: link::By::Neither,
+        detail: "this peer is stopping".to_owned(),
+        remote: Some(secured.remote),
+    }
+}

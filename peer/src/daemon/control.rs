@@ -1,0 +1,286 @@
+//! The desk: answers the commands that come over the control socket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::fault::Fault;
+use shared::feed::read_file;
+use shared::limits::FEED_FILE_BYTES_MAX;
+use shared::name::{NetworkName, NodeName};
+use shared::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::news::News;
+use super::view::{Answer, Ask, Snapshot};
+use crate::bundle::Bundle;
+use crate::control::protocol::{
+    Body, By, CertificateStatus, Direction, Event, FeedStatus, InboxItem, KnownState, KnownStatus,
+    LastRefusal, LinkStatus, Outcome, PingReply, Reply, Request, SendReply, Status,
+};
+use crate::control::{Handler, Replier};
+use crate::inbox::Inbox;
+use crate::limits::{INBOX_PAGE, PINGS_MAX};
+use crate::state::State;
+
+/// Between two pings of one command: quick enough to watch, slow enough to be no load.
+const PING_PAUSE: Duration = Duration::from_millis(200);
+
+/// Who answers commands.
+pub(super) struct Desk {
+    node: NodeName,
+    network: NetworkName,
+    boot: u64,
+    watched: Vec<PathBuf>,
+    news: mpsc::Sender<News>,
+    inbox: Arc<Inbox>,
+    stop: watch::Sender<bool>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        bundle: &Bundle,
+        state: &State,
+        news: mpsc::Sender<News>,
+        inbox: Arc<Inbox>,
+        stop: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            node: bundle.config.node.clone(),
+            network: bundle.config.network.clone(),
+            boot: state.boot(),
+            watched: bundle.paths.watched(),
+            news,
+            inbox,
+            stop,
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Fault::failed("this peer is stopping");
+        self.news.send(News::Asked { ask, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    async fn status(&self) -> Result<Status, Fault> {
+        match self.ask(Ask::Status).await? {
+            Answer::Status(snapshot) => Ok(self.describe(*snapshot)),
+            _ => Err(Fault::failed("the driver answered something else")),
+        }
+    }
+
+    fn describe(&self, snapshot: Snapshot) -> Status {
+        let (serial, not_after) = snapshot.certificate;
+        let now = snapshot.now;
+        let position = snapshot.position;
+        Status {
+            node: self.node.clone(),
+            network: self.network.clone(),
+            instance: snapshot.instance.to_string(),
+            boot: self.boot,
+            listening: snapshot.listening,
+            since: snapshot.since,
+            certificate: CertificateStatus {
+                serial: serial.to_string(),
+                not_after,
+                days_left: not_after.ms_since(now.wall).div_euclid(86_400_000),
+            },
+            feed: FeedStatus {
+                number: position.number,
+                at: snapshot.next_update.map(|_| position.at),
+                next_update: snapshot.next_update,
+                stale: snapshot.stale,
+            },
+            links: snapshot.links.iter().map(|(view, traffic)| link(view, traffic)).collect(),
+            known: snapshot.known.iter().map(|(node, p)| known(node, p, now)).collect(),
+            events: snapshot.events.iter().rev().map(event).collect(),
+        }
+    }
+
+    async fn send(&self, to: NodeName, body: Vec<u8>, wait_ms: u64) -> Result<SendReply, Fault> {
+        let asked = self.ask(Ask::Send { to, body });
+        let answer = tokio::time::timeout(Duration::from_millis(wait_ms), asked).await;
+        match answer {
+            Ok(answer) => match answer? {
+                Answer::Outcome { outcome, after } => Ok(SendReply {
+                    outcome: describe_outcome(outcome),
+                    ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                }),
+                _ => Err(Fault::failed("the driver answered something else")),
+            },
+            Err(_) => {
+                let why = "no receipt came in time".to_owned();
+                Ok(SendReply { outcome: Outcome::Unreachable { why }, ms: wait_ms })
+            }
+        }
+    }
+
+    async fn ping(&self, to: &NodeName, seq: u32) -> Result<PingReply, Fault> {
+        match self.ask(Ask::Ping { to: to.clone() }).await? {
+            Answer::Outcome { outcome, after } => {
+                let why = match describe_outcome(outcome) {
+                    Outcome::Delivered => None,
+                    Outcome::Refused { code } => Some(code.to_string()),
+                    Outcome::Unreachable { why } => Some(why),
+                };
+                let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                Ok(PingReply { seq, rtt_us: why.is_none().then_some(us), why })
+            }
+            _ => Err(Fault::failed("the driver answered something else")),
+        }
+    }
+
+    async fn inbox(
+        &self,
+        mut after: u64,
+        max: u64,
+        follow: bool,
+        replies: &mut Replier,
+    ) -> Result<(), Fault> {
+        let mut newest = self.inbox.watch();
+        let mut left = if follow { u64::MAX } else { max };
+        loop {
+            let page = usize::try_from(left).unwrap_or(INBOX_PAGE).min(INBOX_PAGE);
+            let items = if page == 0 { Vec::new() } else { self.inbox.list(after, page)? };
+            let more = !items.is_empty();
+            for item in items {
+                after = item.seq;
+                left = left.saturating_sub(1);
+                let (seq, from, at) = (item.seq, item.from, item.at);
+                let body = Body(item.body);
+                replies.send(&Reply::Item(InboxItem { seq, from, at, body })).await?;
+            }
+            if !more && !follow {
+                return Ok(());
+            }
+            if !more && newest.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn import(&self, path: &std::path::Path) -> Result<(u64, bool), Fault> {
+        let bytes = host::files::read_bounded(path, FEED_FILE_BYTES_MAX)?;
+        let update = read_file(&bytes).ok_or_else(|| {
+            Fault::failed(format!("{} is not a feed file", path.display()))
+                .hint("make one with `ca-tool feed export --out FILE`")
+        })?;
+        let before = self.status().await?.feed;
+        match self.ask(Ask::Feed(Box::new(update))).await? {
+            Answer::Fed { outcome: Ok(_), number } => {
+                let after = self.status().await?.feed;
+                Ok((number, after.number > before.number || after.at > before.at))
+            }
+            Answer::Fed { outcome: Err(error), .. } => {
+                Err(Fault::refused(error.to_string()).hint("ask the authority for its newest feed"))
+            }
+            _ => Err(Fault::failed("the driver answered something else")),
+        }
+    }
+}
+
+impl Handler for Desk {
+    async fn handle(&self, request: Request, replies: &mut Replier) -> Result<(), Fault> {
+        match request {
+            Request::Status => {
+                let status = Box::new(self.status().await?);
+                replies.send(&Reply::Status(status)).await?;
+            }
+            Request::Send { to, body, wait_ms } => {
+                let sent = self.send(to, body.0, wait_ms).await?;
+                replies.send(&Reply::Sent(sent)).await?;
+            }
+            Request::Ping { to, count } => {
+                for seq in 1..=count.min(PINGS_MAX) {
+                    if seq > 1 {
+                        tokio::time::sleep(PING_PAUSE).await;
+                    }
+                    let pong = self.ping(&to, seq).await?;
+                    replies.send(&Reply::Pong(pong)).await?;
+                }
+            }
+            Request::Inbox { after, max, follow } => {
+                self.inbox(after, max, follow, replies).await?;
+            }
+            Request::InboxClear { through } => {
+                let count = self.inbox.drop_through(through).await?;
+                replies.send(&Reply::Cleared { count }).await?;
+            }
+            Request::FeedImport { path } => {
+                let (number, fresh) = self.import(&path).await?;
+                replies.send(&Reply::Feed { number, fresh }).await?;
+            }
+            Request::Reload => {
+                let reload = News::Reload(self.watched.clone());
+                let stopping = |_| Fault::failed("this peer is stopping");
+                self.news.send(reload).await.map_err(stopping)?;
+            }
+            Request::Stop => {
+                let _ = self.stop.send(true);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe_outcome(outcome: peer_core::Outcome) -> Outcome {
+    match outcome {
+        peer_core::Outcome::Delivered => Outcome::Delivered,
+        peer_core::Outcome::Refused(code) => Outcome::Refused { code },
+        peer_core::Outcome::Unreachable(why) => Outcome::Unreachable { why: why.to_owned() },
+    }
+}
+
+fn link(view: &peer_core::LinkView, traffic: &super::view::Traffic) -> LinkStatus {
+    LinkStatus {
+        node: view.node.clone(),
+        address: view.address.clone(),
+        direction: match view.direction {
+            peer_core::Direction::Out => Direction::Out,
+            peer_core::Direction::In => Direction::In,
+        },
+        since: view.since,
+        cert_not_after: view.cert_not_after,
+        feed_number: view.feed_number,
+        rtt_us: traffic.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        sent: traffic.sent,
+        received: traffic.received,
+    }
+}
+
+fn known(node: &NodeName, prospect: &peer_core::Prospect, now: shared::time::Now) -> KnownStatus {
+    let state = match prospect.standing() {
+        peer_core::Standing::Linked => KnownState::Linked,
+        peer_core::Standing::Refused => KnownState::Refused,
+        peer_core::Standing::Unreachable => KnownState::Unreachable,
+        peer_core::Standing::Dialling | peer_core::Standing::Waiting => KnownState::Dialling,
+    };
+    let last_refusal = prospect.last_failure.as_ref().and_then(|failure| {
+        Some(LastRefusal {
+            code: failure.code?,
+            by: if failure.by == peer_core::By::Us { By::Us } else { By::Them },
+            at: failure.at,
+            detail: host::terminal::escape(&failure.detail),
+        })
+    });
+    let wait_ms = prospect.next_try().ms_since(now.tick);
+    let next = Timestamp::from_ms(now.wall.ms().saturating_add_unsigned(wait_ms));
+    KnownStatus {
+        node: node.clone(),
+        address: prospect.addresses.first().cloned(),
+        state,
+        last_refusal,
+        next_try: (state != KnownState::Linked).then_some(next),
+    }
+}
+
+fn event(incident: &super::telling::Incident) -> Event {
+    let address = incident.address.clone().unwrap_or_default();
+    Event {
+        at: incident.at,
+        who: incident.node.as_ref().map_or(address, ToString::to_string),
+        code: incident.code,
+        by: if incident.by_us { By::Us } else { By::Them },
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop: hears news, asks the node, performs its actions. Nothing here waits for a link.
+//!
+//! **Invariant:** after each piece of news all actions are performed before the next is heard.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use peer_core::{Action, Class, Event, LinkId, Node, Outcome, RequestId};
+use shared::feed::Feed;
+use shared::refusal::Code;
+use shared::time::{Now, Timestamp};
+use shared::wire::{Body, Greeting, HEADER_BYTES, Kind};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::delivery::Parcel;
+use super::fabric::{Carried, Fabric};
+use super::news::News;
+use super::reload::Reloader;
+use super::telling::Telling;
+use super::view::{Answer, Ask, Snapshot, Traffic};
+use crate::inbox::Incoming;
+use crate::link;
+
+/// Everything the loop owns or talks to.
+pub(super) struct Driver<F> {
+    pub(super) node: Node,
+    pub(super) fabric: F,
+    pub(super) clock: host::clock::Clock,
+    pub(super) news: mpsc::Receiver<News>,
+    pub(super) greeting: watch::Sender<Greeting>,
+    pub(super) feed: watch::Sender<Feed>,
+    pub(super) inbox: mpsc::Sender<Parcel>,
+    pub(super) reloader: Reloader,
+    pub(super) telling: Telling,
+    pub(super) asked: BTreeMap<RequestId, Waiting>,
+    pub(super) next_request: RequestId,
+    pub(super) traffic: BTreeMap<LinkId, Traffic>,
+    pub(super) pinged: BTreeMap<(LinkId, u64), Instant>,
+    pub(super) listening: String,
+    pub(super) since: Timestamp,
+}
+
+/// A command that waits for its answer.
+pub(super) struct Waiting {
+    reply: oneshot::Sender<Answer>,
+    since: Instant,
+}
+
+impl<F: Fabric> Driver<F> {
+    /// Runs until it is told to stop; then every link is closed with a goodbye.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let now = self.clock.now();
+            let wait = self.node.next_deadline().until(now.tick);
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                news = self.news.recv() => match news {
+                    Some(news) => self.hear(news),
+                    None => break,
+                },
+                () = tokio::time::sleep(wait) => self.node.handle_timeout(self.clock.now()),
+            }
+            self.perform();
+        }
+        for view in self.node.links() {
+            self.fabric.end(view.id, peer_core::Way::Close);
+        }
+        self.perform();
+        // Closed queues drain by themselves; a link that does not is cut when the fabric goes.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    fn hear(&mut self, news: News) {
+        let now = self.clock.now();
+        match news {
+            News::Arrived { arrival, kill, decide } => {
+                let link = arrival.link;
+                self.fabric.register(link, kill);
+                let decision = self.node.handle_arrival(arrival, now);
+                if !matches!(decision, peer_core::Decision::Welcome(_)) {
+                    self.fabric.forget(link);
+                }
+                if decide.send(decision).is_err() {
+                    self.gone(link, "its connection ended before the greeting", now);
+                }
+            }
+            News::Ready { link, queue } => {
+                self.fabric.open(link, queue);
+                self.traffic.insert(link, Traffic::default());
+                self.node.handle_ready(link, now);
+            }
+            News::Bodies { link, bodies } => self.hear_bodies(link, bodies, now),
+            News::Ended { link, ended } => {
+                self.forget(link);
+                self.node.handle_ended(link, ended, now);
+            }
+            News::DialFailed { node, failure } => {
+                self.telling.dial_failed(&node, failure.as_ref(), now);
+                self.node.handle_dial_failed(&node, failure, now);
+            }
+            News::TurnedAway { address, code, by_us, detail } => {
+                self.telling.turned_away(&address, code, by_us, &detail, now);
+            }
+            News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
+            News::Asked { ask, reply } => self.asked(ask, reply, now),
+            News::Reload(changed) => self.reload(&changed, now),
+        }
+    }
+
+    fn hear_bodies(&mut self, link: LinkId, bodies: Vec<Body>, now: Now) {
+        if let Some(traffic) = self.traffic.get_mut(&link) {
+            traffic.received += bodies.len() as u64;
+        }
+        for body in bodies {
+            if let Err(refusal) = self.node.handle_body(link, body, now) {
+                let frame = Bytes::from(Body::Refused(refusal.code).to_frame());
+                self.fabric.send(link, link::Class::Control, frame);
+                self.fabric.end(link, peer_core::Way::Close);
+                self.forget(link);
+                return;
+            }
+        }
+    }
+
+    fn gone(&mut self, link: LinkId, detail: &str, now: Now) {
+        self.forget(link);
+        let ended = peer_core::Ended { code: None, detail: detail.to_owned() };
+        self.node.handle_ended(link, ended, now);
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.fabric.forget(link);
+        self.traffic.remove(&link);
+        self.pinged.retain(|(of, _), _| *of != link);
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.node.poll_action() {
+            self.act(action);
+        }
+        let greeting = self.node.greeting();
+        self.greeting.send_if_modified(|current| {
+            let changed = *current != greeting;
+            if changed {
+                *current = greeting;
+            }
+            changed
+        });
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { link, class, frame } => self.send(link, class, frame),
+            Action::End { link, way } => {
+                self.fabric.end(link, way);
+                self.forget(link);
+            }
+            Action::Dial { node, address } => self.fabric.dial(node, address),
+            Action::SaveFeed => {
+                let _ = self.feed.send(self.node.feed().clone());
+            }
+            Action::Deliver { link, from, instance, id, body } => {
+                let at = host::clock::wall();
+                let message = Incoming { from, instance, id, at, body };
+                let parcel = Parcel { link, message };
+                if self.inbox.try_send(parcel).is_err() {
+                    self.node.handle_stored(link, id, Some(Code::Quota));
+                }
+            }
+            Action::Ping { link, nonce } => {
+                self.pinged.insert((link, nonce), Instant::now());
+                self.send(link, Class::Control, Body::Ping(nonce).to_frame());
+            }
+            Action::Ponged { link, nonce } => self.ponged(link, nonce),
+            Action::Answer { request, outcome } => self.answer(request, outcome),
+            Action::Tell(event) => self.tell(&event),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, class: Class, frame: Vec<u8>) {
+        let message = frame_id(&frame);
+        let queue = match class {
+            Class::Control => link::Class::Control,
+            Class::Message => link::Class::Message,
+        };
+        match self.fabric.send(link, queue, Bytes::from(frame)) {
+            Carried::Yes => {
+                if let Some(traffic) = self.traffic.get_mut(&link) {
+                    traffic.sent += 1;
+                }
+            }
+            Carried::Gone => {}
+            Carried::Full => match message {
+                Some(id) => self.node.handle_overflow(link, id),
+                None => {
+                    self.fabric.end(link, peer_core::Way::Cut);
+                    self.gone(link, "it does not take what it is sent", self.clock.now());
+                }
+            },
+        }
+    }
+
+    fn ponged(&mut self, link: LinkId, nonce: u64) {
+        let Some(sent) = self.pinged.remove(&(link, nonce)) else { return };
+        if let Some(traffic) = self.traffic.get_mut(&link) {
+            traffic.rtt = Some(sent.elapsed());
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, outcome: Outcome) {
+        if let Some(waiting) = self.asked.remove(&request) {
+            let after = waiting.since.elapsed();
+            let _ = waiting.reply.send(Answer::Outcome { outcome, after });
+        }
+    }
+
+    fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Answer>, now: Now) {
+        match ask {
+            Ask::Status => {
+                let snapshot = self.snapshot(now);
+                let _ = reply.send(Answer::Status(Box::new(snapshot)));
+            }
+            Ask::Send { to, body } => {
+                let request = self.wait_for(reply);
+                self.node.handle_send(request, &to, body, now);
+            }
+            Ask::Ping { to } => {
+                let request = self.wait_for(reply);
+                self.node.handle_ping(request, &to, now);
+            }
+            Ask::Feed(update) => {
+                let outcome = self.node.handle_feed(*update, now);
+                let number = self.node.position().number;
+                let _ = reply.send(Answer::Fed { outcome, number });
+            }
+        }
+    }
+
+    fn wait_for(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
+        self.next_request += 1;
+        self.asked.insert(self.next_request, Waiting { reply, since: Instant::now() });
+        self.next_request
+    }
+
+    fn snapshot(&self, now: Now) -> Snapshot {
+        Snapshot {
+            instance: self.node.instance(),
+            listening: self.listening.clone(),
+            since: self.since,
+            position: self.node.position(),
+            next_update: self.node.feed().head().map(|head| head.next_update),
+            stale: self.node.is_stale(now.wall),
+            links: self
+                .node
+                .links()
+                .into_iter()
+                .map(|view| {
+                    let traffic = self.traffic.get(&view.id).copied().unwrap_or_default();
+                    (view, traffic)
+                })
+                .collect(),
+            known: self
+                .node
+                .prospects()
+                .map(|(node, prospect)| (node.clone(), prospect.clone()))
+                .collect(),
+            events: self.telling.recent(),
+            certificate: self.reloader.certificate(),
+            now,
+        }
+    }
+
+    fn reload(&mut self, changed: &[PathBuf], now: Now) {
+        match self.reloader.reload(changed, &mut self.node, now) {
+            Ok(what) if what.is_empty() => {}
+            Ok(what) => self.telling.reloaded(&what),
+            Err(fault) => self.telling.not_reloaded(&fault),
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.telling.event(event, self.clock.now());
+    }
+}
+
+/// The number of a message frame, so that its sender can be told when it finds no room.
+fn frame_id(frame: &[u8]) -> Option<u64> {
+    let kind = frame.get(4).copied().and_then(Kind::from_octet)?;
+    let id = frame.get(HEADER_BYTES..HEADER_BYTES + 8)?;
+    (kind == Kind::Message).then(|| id.try_into().ok().map(u64::from_be_bytes)).flatten()
+}

@@ -1,0 +1,114 @@
+//! How links come and go: the seam where another kind of network can stand beside direct TCP.
+//!
+//! The driver knows only [`Fabric`]: dial a node, carry frames, cut. [`DirectFabric`] does it with
+//! TCP and known addresses; relays are a later fabric behind the same seam.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peer_core::{LinkId, Way};
+use shared::name::NodeName;
+
+use super::connection::Connector;
+use crate::link::{Class, KillSwitch, Queue, QueueError};
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// Queued.
+    Yes,
+    /// The link's queue of that class is full.
+    Full,
+    /// There is no such link any more.
+    Gone,
+}
+
+/// Links, as the driver sees them. Events (a link came up, frames, it ended) arrive as news.
+pub trait Fabric: Send + 'static {
+    /// Begins to dial; the outcome arrives as news.
+    fn dial(&mut self, node: NodeName, address: String);
+    /// A connection asks to become a link: from now on it can be cut.
+    fn register(&mut self, link: LinkId, kill: KillSwitch);
+    /// The link can carry frames.
+    fn open(&mut self, link: LinkId, queue: Queue);
+    /// Queues a frame; never waits.
+    fn send(&mut self, link: LinkId, class: Class, frame: Bytes) -> Carried;
+    /// Ends a link and forgets it.
+    fn end(&mut self, link: LinkId, way: Way);
+    /// Forgets a link that ended by itself.
+    fn forget(&mut self, link: LinkId);
+}
+
+struct Slot {
+    kill: KillSwitch,
+    queue: Option<Queue>,
+}
+
+/// Links over TCP to known addresses.
+pub struct DirectFabric {
+    connector: Arc<Connector>,
+    slots: BTreeMap<LinkId, Slot>,
+}
+
+impl DirectFabric {
+    pub(super) const fn new(connector: Arc<Connector>) -> Self {
+        Self { connector, slots: BTreeMap::new() }
+    }
+}
+
+impl Fabric for DirectFabric {
+    fn dial(&mut self, node: NodeName, address: String) {
+        let connector = Arc::clone(&self.connector);
+        tokio::spawn(connector.dial(node, address));
+    }
+
+    fn register(&mut self, link: LinkId, kill: KillSwitch) {
+        self.slots.insert(link, Slot { kill, queue: None });
+    }
+
+    fn open(&mut self, link: LinkId, queue: Queue) {
+        match self.slots.get_mut(&link) {
+            Some(slot) => slot.queue = Some(queue),
+            // It was ended before it was open: nothing may hold it up now.
+            None => queue.close(),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, class: Class, frame: Bytes) -> Carried {
+        let Some(queue) = self.slots.get(&link).and_then(|slot| slot.queue.as_ref()) else {
+            return Carried::Gone;
+        };
+        match queue.push(class, frame) {
+            Ok(()) => Carried::Yes,
+            Err(QueueError::Full) => Carried::Full,
+            Err(QueueError::Closed) => Carried::Gone,
+        }
+    }
+
+    fn end(&mut self, link: LinkId, way: Way) {
+        let Some(slot) = self.slots.remove(&link) else { return };
+        match (way, slot.queue) {
+            (Way::Close, Some(queue)) => {
+                let goodbye = Bytes::from(shared::wire::Body::Bye.to_frame());
+                if queue.push(Class::Control, goodbye).is_err() {
+                    slot.kill.kill();
+                }
+                queue.close();
+            }
+            _ => slot.kill.kill(),
+        }
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.slots.remove(&link);
+    }
+}
+
+impl Drop for DirectFabric {
+    fn drop(&mut self) {
+        for slot in self.slots.values() {
+            slot.kill.kill();
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The daemon: sockets, files, clock and signals around the pure node of `peer-core`.
+//!
+//! `start.rs` puts everything together and takes it apart again; `driver.rs` is the loop that owns
+//! the node; `fabric.rs` is how links come and go; `connection.rs` is one connection from TCP to
+//! its last frame. Data flows one way: tasks send [`news::News`] to the driver, the driver performs
+//! the node's actions on the fabric.
+//!
+//! **Invariant:** only the driver touches the node, and the driver never waits for a link.
+
+mod connection;
+mod control;
+mod delivery;
+mod driver;
+mod fabric;
+mod news;
+mod reload;
+mod start;
+mod telling;
+mod view;
+
+pub use fabric::{DirectFabric, Fabric};
+pub use start::{Daemon, Start, run};

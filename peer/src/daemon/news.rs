@@ -1,0 +1,38 @@
+//! What the driver hears: everything that happens to a daemon, in one type and one bounded queue.
+
+use std::path::PathBuf;
+
+use peer_core::{Arrival, Decision, DialFailure, Ended, LinkId};
+use shared::name::NodeName;
+use shared::refusal::Code;
+use shared::wire::Body;
+use tokio::sync::oneshot;
+
+use super::view::{Answer, Ask};
+use crate::link::{KillSwitch, Queue};
+
+/// News waiting for the driver. Each link may have one batch in it at a time, so 1024 is a full
+/// mesh of 128 links and all that arrives meanwhile.
+pub(super) const NEWS_MAX: usize = 1024;
+
+/// Something that happened.
+pub(super) enum News {
+    /// A greeting was read; the decision goes back to its connection.
+    Arrived { arrival: Arrival, kill: KillSwitch, decide: oneshot::Sender<Decision> },
+    /// The link can carry frames.
+    Ready { link: LinkId, queue: Queue },
+    /// Frames of one read, parsed.
+    Bodies { link: LinkId, bodies: Vec<Body> },
+    /// A link is gone.
+    Ended { link: LinkId, ended: Ended },
+    /// A dial did not become a link; `None`: there is a link with that node already.
+    DialFailed { node: NodeName, failure: Option<DialFailure> },
+    /// Somebody at the door was refused before the node heard of them.
+    TurnedAway { address: String, code: Option<Code>, by_us: bool, detail: String },
+    /// The inbox has taken a message, or has not.
+    Stored { link: LinkId, id: u64, refused: Option<Code> },
+    /// A command wants something.
+    Asked { ask: Ask, reply: oneshot::Sender<Answer> },
+    /// These files of the bundle changed; SIGHUP and commands name them all.
+    Reload(Vec<PathBuf>),
+}

@@ -1,0 +1,300 @@
+//! Start-up and its reverse: everything a daemon needs, put together in one order, taken apart in
+//! the other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use host::clock::Clock;
+use host::fault::Fault;
+use host::lock::FileLock;
+use host::watch::Watcher;
+use peer_core::{Node, Settings};
+use shared::feed::Feed;
+use shared::name::NodeName;
+use shared::wire::Greeting;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::connection::Connector;
+use super::control::Desk;
+use super::delivery::{PARCELS_MAX, deliver};
+use super::driver::Driver;
+use super::fabric::DirectFabric;
+use super::news::{NEWS_MAX, News};
+use super::reload::{Reloader, own_ids, signer};
+use super::telling::Telling;
+use crate::bundle::Bundle;
+use crate::control::Server;
+use crate::inbox::Inbox;
+use crate::link::{Bounds, Gate};
+use crate::state::State;
+
+/// How often the bundle's files are looked at: a stat each of four files.
+const WATCH: Duration = Duration::from_millis(500);
+/// How long a stop may take before what is left is dropped.
+const STOP: Duration = Duration::from_secs(3);
+
+/// What a daemon starts with.
+pub struct Start {
+    /// The bundle, read and checked.
+    pub bundle: Bundle,
+    /// The proof that no other peer runs on it.
+    pub lock: FileLock,
+    /// Where to listen instead of where `node.yaml` says.
+    pub listen: Option<String>,
+    /// Peers to dial besides those of `node.yaml`.
+    pub peers: Vec<(NodeName, String)>,
+    /// Called once, when the socket listens.
+    pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
+}
+
+/// Runs until SIGTERM or SIGINT, or until a command says stop.
+///
+/// # Errors
+/// [`Fault`] if something needed at the start is missing or taken.
+pub fn run(start: Start) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::failed(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        let daemon = Daemon::start(start).await?;
+        daemon.until_told().await;
+        daemon.stop().await;
+        Ok(())
+    })
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where it listens.
+    pub listening: SocketAddr,
+    watched: Vec<PathBuf>,
+    stop: watch::Sender<bool>,
+    news: mpsc::Sender<News>,
+    driver: JoinHandle<()>,
+    saver: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+    _lock: FileLock,
+}
+
+impl Daemon {
+    /// Starts a daemon on the running tokio runtime.
+    ///
+    /// # Errors
+    /// [`Fault`] if something needed at the start is missing or taken.
+    pub async fn start(start: Start) -> Result<Self, Fault> {
+        let Start { bundle, lock, listen, peers, on_listening } = start;
+        tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
+        let clock = Clock::start();
+        let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
+        let (tcp, listening) = bind(&address).await?;
+        let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
+        let state = State::open(&bundle.paths.state())?;
+        let node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
+        let parts = Parts::new(&bundle, node.greeting())?;
+        let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
+        let (stop, stopped) = watch::channel(false);
+        let (parcels, received) = mpsc::channel(PARCELS_MAX);
+        let (feed, saved) = watch::channel(node.feed().clone());
+        let desk = Desk::new(&bundle, &state, parts.news.clone(), Arc::clone(&inbox), stop.clone());
+        let door = Server::bind(bundle.paths.folder(), &lock)?;
+        let (feed_path, watched) = (bundle.paths.feed(), bundle.paths.watched());
+        let reloader = Reloader {
+            bundle,
+            dialler: Arc::clone(&parts.dialler),
+            listener: Arc::clone(&parts.listener),
+            extra_peers,
+        };
+        let connector = Arc::new(Connector {
+            clock,
+            dialler: Arc::clone(&parts.dialler),
+            listener: Arc::clone(&parts.listener),
+            gate: Gate::new(Bounds::default()),
+            greeting: parts.greeting_seen,
+            news: parts.news.clone(),
+            next_link: AtomicU64::new(1),
+        });
+        let driver = Driver {
+            node,
+            fabric: DirectFabric::new(Arc::clone(&connector)),
+            clock,
+            news: parts.heard,
+            greeting: parts.greeting,
+            feed,
+            inbox: parcels,
+            reloader,
+            telling: Telling::default(),
+            asked: BTreeMap::new(),
+            next_request: 0,
+            traffic: BTreeMap::new(),
+            pinged: BTreeMap::new(),
+            listening: listening.to_string(),
+            since: clock.now().wall,
+        };
+        let saver = tokio::spawn(save_feed(saved, feed_path));
+        let others = vec![
+            tokio::spawn(accept(tcp, connector)),
+            tokio::spawn(deliver(received, inbox, parts.news.clone())),
+            tokio::spawn(watch_files(Watcher::new(watched.clone()), parts.news.clone())),
+            tokio::spawn(door.run(Arc::new(desk))),
+        ];
+        let driver = tokio::spawn(driver.run(stopped));
+        on_listening(listening);
+        Ok(Self { listening, watched, stop, news: parts.news, driver, saver, others, _lock: lock })
+    }
+
+    /// Waits for SIGTERM, SIGINT or a command to stop; SIGHUP reads the bundle again.
+    async fn until_told(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut stopped = self.stop.subscribe();
+        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [Ok(mut term), Ok(mut int), Ok(mut hup)] = signals.map(signal) else {
+            tracing::error!("signals cannot be heard; stopping");
+            return;
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = stopped.wait_for(|stop| *stop) => break,
+                _ = hup.recv() => { let _ = self.news.send(News::Reload(self.watched.clone())).await; }
+            }
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+
+    /// Closes every link with a goodbye, saves the feed and ends.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in &self.others {
+            task.abort();
+        }
+        let _ = tokio::time::timeout(STOP, self.driver).await;
+        // The driver's end closes the feed's channel: the last feed is written, then this ends.
+        let _ = tokio::time::timeout(STOP, self.saver).await;
+    }
+}
+
+/// What several rooms share.
+struct Parts {
+    dialler: Arc<tls::Dialler>,
+    listener: Arc<tls::Listener>,
+    greeting: watch::Sender<Greeting>,
+    greeting_seen: watch::Receiver<Greeting>,
+    news: mpsc::Sender<News>,
+    heard: mpsc::Receiver<News>,
+}
+
+impl Parts {
+    fn new(bundle: &Bundle, greeting: Greeting) -> Result<Self, Fault> {
+        let clock: tls::Clock = Arc::new(host::clock::wall);
+        let fault = |error: tls::TlsError| Fault::failed(error.to_string());
+        let verifier = &bundle.verifier;
+        let dialler = tls::Dialler::new(&bundle.identity, Arc::clone(verifier), Arc::clone(&clock));
+        let listener = tls::Listener::new(&bundle.identity, Arc::clone(verifier), clock);
+        let (greeting, greeting_seen) = watch::channel(greeting);
+        let (news, heard) = mpsc::channel(NEWS_MAX);
+        Ok(Self {
+            dialler: Arc::new(dialler.map_err(fault)?),
+            listener: Arc::new(listener.map_err(fault)?),
+            greeting,
+            greeting_seen,
+            news,
+            heard,
+        })
+    }
+}
+
+fn new_node(
+    bundle: &Bundle,
+    state: &State,
+    extra_peers: &BTreeMap<NodeName, String>,
+    listening: SocketAddr,
+    clock: &Clock,
+) -> Result<Node, Fault> {
+    let now = clock.now();
+    let own = own_ids(bundle, now)?;
+    let config = &bundle.config;
+    let addresses =
+        if config.advertise.is_empty() { advertised(listening) } else { config.advertise.clone() };
+    let mut known = config.peers.clone();
+    known.extend(extra_peers.clone());
+    let settings = Settings {
+        network: config.network.clone(),
+        node: config.node.clone(),
+        instance: shared::id::InstanceId::new(host::random::bytes()?),
+        boot: state.boot(),
+        addresses,
+        roles: bundle.cert.attributes.roles.iter().cloned().collect(),
+        own,
+        refuse_when_stale: config.stale == crate::config::Stale::Refuse,
+        seed: u64::from_be_bytes(host::random::bytes()?),
+    };
+    let signer = signer(bundle)?;
+    let (verifier, feed) = (Arc::clone(&bundle.verifier), bundle.feed.clone());
+    Node::new(settings, signer, verifier, feed, known, now)
+        .map_err(|refusal| Fault::failed(refusal.to_string()))
+}
+
+/// An address others can dial: where we listen, unless that is "everywhere".
+fn advertised(listening: SocketAddr) -> Vec<String> {
+    if listening.ip().is_unspecified() { Vec::new() } else { vec![listening.to_string()] }
+}
+
+async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Fault> {
+    let taken = |error: std::io::Error| {
+        Fault::failed(format!("cannot listen on {address}: {error}"))
+            .hint("choose another with `--listen HOST:PORT`, or port 0 for any free one")
+    };
+    let tcp = TcpListener::bind(address).await.map_err(taken)?;
+    let listening = tcp.local_addr().map_err(taken)?;
+    Ok((tcp, listening))
+}
+
+async fn accept(tcp: TcpListener, connector: Arc<Connector>) {
+    loop {
+        match tcp.accept().await {
+            Ok((stream, remote)) => {
+                tokio::spawn(Arc::clone(&connector).accept(stream, remote));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: those there are will come free.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Writes the newest feed whenever there is a newer one; a burst is written once.
+async fn save_feed(mut feed: watch::Receiver<Feed>, path: PathBuf) {
+    while feed.changed().await.is_ok() {
+        let newest = feed.borrow_and_update().clone();
+        let path = path.clone();
+        let saved =
+            tokio::task::spawn_blocking(move || crate::bundle::save_feed(&path, &newest)).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => Telling::not_saved(&fault),
+            Err(error) => Telling::not_saved(&error),
+        }
+    }
+}
+
+async fn watch_files(mut watcher: Watcher, news: mpsc::Sender<News>) {
+    let mut turn = tokio::time::interval(WATCH);
+    loop {
+        turn.tick().await;
+        let changed = watcher.changed();
+        if !changed.is_empty() {
+            let _ = news.send(News::Reload(changed)).await;
+        }
+    }
+}

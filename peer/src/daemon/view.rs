@@ -1,0 +1,56 @@
+//! What commands ask the driver, and what it answers.
+
+use std::time::Duration;
+
+use peer_core::{LinkView, Outcome, Prospect};
+use shared::feed::{FeedError, Position, Update};
+use shared::id::{InstanceId, Serial};
+use shared::name::NodeName;
+use shared::time::{Now, Timestamp};
+
+use super::telling::Incident;
+
+/// A question or an order.
+pub(super) enum Ask {
+    /// How are things?
+    Status,
+    /// Send a message.
+    Send { to: NodeName, body: Vec<u8> },
+    /// Is it there?
+    Ping { to: NodeName },
+    /// A feed from a file.
+    Feed(Box<Update>),
+}
+
+/// The answer.
+pub(super) enum Answer {
+    /// How things are.
+    Status(Box<Snapshot>),
+    /// What became of a message or ping.
+    Outcome { outcome: Outcome, after: Duration },
+    /// What became of a feed: links cut, and the number now.
+    Fed { outcome: Result<u32, FeedError>, number: u64 },
+}
+
+/// What went over a link.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traffic {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) rtt: Option<Duration>,
+}
+
+/// How things are.
+pub(super) struct Snapshot {
+    pub(super) instance: InstanceId,
+    pub(super) listening: String,
+    pub(super) since: Timestamp,
+    pub(super) position: Position,
+    pub(super) next_update: Option<Timestamp>,
+    pub(super) stale: bool,
+    pub(super) links: Vec<(LinkView, Traffic)>,
+    pub(super) known: Vec<(NodeName, Prospect)>,
+    pub(super) events: Vec<Incident>,
+    pub(super) certificate: (Serial, Timestamp),
+    pub(super) now: Now,
+}

@@ -1,0 +1,89 @@
+//! The bounds of the peer's shell, each with its argument; `shared::limits` has the common ones.
+
+use std::time::Duration;
+
+/// How long a TCP connection may take: three lost SYNs' worth is an address that is not there.
+pub const CONNECT: Duration = Duration::from_secs(3);
+/// How long a whole TLS handshake may take: two round trips over a bad satellite link, and room.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long one waits for the other side to read a refusal before the socket is dropped.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Bytes read and thrown away meanwhile; a stranger may not make us read more.
+pub const LINGER_BYTES_MAX: usize = 64 * 1024;
+/// How long a closing link may take to send what is queued: five MiB at 1 MiB/s.
+pub const DRAIN: Duration = Duration::from_secs(5);
+/// Addresses tried of one name: a v6 and a v4, twice.
+pub const DIAL_ADDRESSES_MAX: usize = 4;
+
+/// Handshakes at once from one address: a mesh behind one NAT that restarts, and no flood.
+pub const GATE_PER_ADDRESS: usize = 16;
+/// Handshakes at once in all: 256 of 700 µs each are 0.2 s of one core.
+pub const GATE_OVERALL: usize = 256;
+/// Handshakes one address may begin at once after a pause.
+pub const GATE_BURST: u32 = 64;
+/// Handshakes per second of one address thereafter: 32 of 150 µs for a stranger are 0.5 % of a core.
+pub const GATE_PER_SECOND: u32 = 32;
+/// Addresses remembered by the gate, 64 bytes each; unknown ones are refused while all are busy.
+pub const GATE_ADDRESSES_MAX: usize = 4096;
+
+/// Bytes asked of TLS in one read: one record, because rustls hands out no more at a time.
+pub const READ_BYTES: usize = 16 * 1024;
+/// Bytes gathered into one write: four records, so that control waits behind 64 KiB at most.
+pub const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Frames gathered into one write; the smallest useful frame has 13 bytes.
+pub const WRITE_FRAMES_MAX: usize = 2048;
+/// A frame from this size on is written where it lies instead of being copied to its neighbours.
+pub const DIRECT_BYTES_MIN: usize = 8 * 1024;
+
+/// Control frames queued on one link: what a thousand presences and feed entries make.
+pub const CONTROL_FRAMES_MAX: usize = 1024;
+/// Their bytes: forty feed chunks; a slow link is fed by `push_wait`.
+pub const CONTROL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Message frames queued on one link: 3 ms of the link's highest rate.
+pub const MESSAGE_FRAMES_MAX: usize = 8192;
+/// Their bytes: 4 ms of the link's bandwidth.
+pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bulk frames queued on one link.
+pub const BULK_FRAMES_MAX: usize = 64;
+/// Their bytes: sixteen whole frames keep the writer busy. With the other classes a link that does
+/// not move holds 5 MiB, and a hundred of them half a GiB at worst.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a private key file; an ML-DSA-87 key in PEM is under 8 KiB.
+pub const KEY_FILE_BYTES_MAX: usize = 32 * 1024;
+/// Peers named in one `node.yaml`: the largest mesh of this kind has a hundred nodes.
+pub const PEERS_MAX: usize = 128;
+
+/// Messages in an inbox unless `node.yaml` says otherwise: a day of one every nine seconds.
+pub const INBOX_COUNT: u64 = 10_000;
+/// Messages in an inbox at most, whatever `node.yaml` says; listing stays under a second.
+pub const INBOX_COUNT_MAX: u64 = 1_000_000;
+/// Bytes of all bodies in an inbox unless `node.yaml` says otherwise.
+pub const INBOX_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of all bodies in an inbox at most, whatever `node.yaml` says.
+pub const INBOX_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Stored messages whose identity is remembered after they were cleared, so that a sender's
+/// repetition is not stored again: a repetition comes within seconds of the first.
+pub const INBOX_SEEN_EXTRA: u64 = 10_000;
+/// Messages that wait for the inbox's thread; beyond it the links wait, and TCP with them.
+pub const INBOX_QUEUE: usize = 1024;
+/// Messages in one durable commit: 256 of 60 KiB are 15 MiB held in memory.
+pub const INBOX_GROUP: usize = 256;
+/// Messages read in one listing: a page of 256 bodies is at most 15 MiB.
+pub const INBOX_PAGE: usize = 256;
+
+/// Bytes of one line on the control socket: a 60 KiB body in base64 is 80 KiB.
+pub const CONTROL_LINE_BYTES_MAX: usize = 128 * 1024;
+/// Commands served at once; a person has a few terminals, scripts wait for their turn.
+pub const CONTROL_CLIENTS_MAX: usize = 16;
+/// How long a client may take to say what it wants, in milliseconds.
+pub const CONTROL_REQUEST_MS: u64 = 5_000;
+/// How long a client may take to read one reply, in milliseconds.
+pub const CONTROL_REPLY_MS: u64 = 30_000;
+/// How long a command waits for the daemon's next reply, beyond what it asked the daemon to wait.
+pub const CONTROL_ANSWER_MS: u64 = 60_000;
+/// How long `peer send` lets a message take unless told otherwise, in milliseconds.
+pub const SEND_WAIT_MS: u64 = 10_000;
+/// Pings in one `peer ping`.
+pub const PINGS_MAX: u32 = 10_000;
+/// Refusals that `peer status` shows: the newest.
+pub const EVENTS_MAX: usize = 32;

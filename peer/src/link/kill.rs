@@ -1,0 +1,167 @@
+//! The kill switch under TLS: one call, and nothing more passes in either direction.
+//!
+//! Closing politely leaves tens of KiB queued for a node that has just been turned out, and a writer
+//! that waits for it to read. So the cut is made below TLS: every poll of the socket fails, whoever
+//! waits is woken, and SO_LINGER 0 makes the kernel throw away what it has not sent.
+//!
+//! **Invariant:** after [`KillSwitch::kill`] no poll of a [`Guarded`] returns data or stays pending.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Cuts one connection; clones cut the same one.
+#[derive(Debug, Clone, Default)]
+pub struct KillSwitch(Arc<Switch>);
+
+#[derive(Debug, Default)]
+struct Switch {
+    killed: AtomicBool,
+    /// Whoever waits to read, and whoever waits to write.
+    parked: Mutex<[Option<Waker>; 2]>,
+    notify: Notify,
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Read,
+    Write,
+}
+
+impl KillSwitch {
+    /// Cuts the connection, at once and for good.
+    pub fn kill(&self) {
+        if self.0.killed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let parked =
+            std::mem::take(&mut *self.0.parked.lock().unwrap_or_else(PoisonError::into_inner));
+        parked.into_iter().flatten().for_each(Waker::wake);
+        self.0.notify.notify_waiters();
+    }
+
+    /// Whether it was cut.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.0.killed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is cut.
+    pub async fn killed(&self) {
+        let notified = self.0.notify.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if !self.is_killed() {
+            notified.await;
+        }
+    }
+
+    /// Remembers whom to wake; ready if the cut came in between.
+    fn park(&self, side: Side, cx: &Context<'_>) -> bool {
+        let mut parked = self.0.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let [read, write] = &mut *parked;
+        let slot = if matches!(side, Side::Read) { read } else { write };
+        match slot {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *slot = Some(cx.waker().clone()),
+        }
+        drop(parked);
+        self.is_killed()
+    }
+}
+
+/// A TCP connection that a [`KillSwitch`] can cut.
+#[derive(Debug)]
+pub struct Guarded {
+    tcp: TcpStream,
+    kill: KillSwitch,
+}
+
+impl Guarded {
+    /// Puts a connection under a switch.
+    #[must_use]
+    pub const fn new(tcp: TcpStream, kill: KillSwitch) -> Self {
+        Self { tcp, kill }
+    }
+
+    fn poll<T>(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.kill.is_killed() {
+            return self.cut();
+        }
+        match act(Pin::new(&mut self.tcp), cx) {
+            Poll::Pending if self.kill.park(side, cx) => self.cut(),
+            other => other,
+        }
+    }
+
+    fn cut<T>(&self) -> Poll<io::Result<T>> {
+        self.discard();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the link was cut")))
+    }
+
+    /// Makes the kernel forget unsent bytes when the socket closes, and send RST.
+    fn discard(&self) {
+        // A socket that is gone already has nothing left to forget.
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if self.kill.is_killed() {
+            self.discard();
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().poll(Side::Read, cx, |tcp, cx| tcp.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_shutdown(cx))
+    }
+}

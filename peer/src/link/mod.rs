@@ -1,0 +1,28 @@
+//! Links: TCP, mutual TLS and frames, from the door to the last byte.
+//!
+//! A connection comes through the [`Gate`], becomes [`Secured`] by [`accept`] or [`dial`] (its
+//! greeting is read and written there, one body at a time), and is then started: one task moves
+//! frames from the socket to a [`Sink`] and from a [`Queue`] to the socket. What is said, and
+//! whether the link may live, is not decided here.
+//!
+//! **Invariant:** a [`Secured`] exists only with a `Verified<Member>` of its own handshake.
+//! **Invariant:** after [`KillSwitch::kill`] no byte is read or written, and none waits in a queue.
+
+mod failure;
+mod gate;
+mod handshake;
+mod kill;
+mod live;
+mod queue;
+mod secured;
+#[cfg(test)]
+mod tests;
+
+pub use failure::{By, Failure};
+pub use gate::{Bounds, Gate, Pass};
+pub use handshake::{Patience, accept, accept_with, dial, dial_with};
+pub use kill::{Guarded, KillSwitch};
+pub use live::{End, Sink};
+pub use queue::{Class, Queue, QueueError};
+pub use secured::Secured;
+pub use tls::Role;
