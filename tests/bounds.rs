@@ -22,7 +22,8 @@ fn a_malformed_greeting_whichever_byte_is_wrong() {
     let alice = network.start("alice", &[]);
     let bob = Credentials::of_bundle(&network.bundle("bob"));
     let frame = Body::Hello(raw::greeting(&bob, 1)).to_frame();
-    for at in (0..frame.len()).step_by(frame.len() / 12) {
+    // Feed number and time, the last bytes, are hints that nobody signs.
+    for at in (0..frame.len() - 16).step_by(frame.len() / 14) {
         let mut damaged = frame.clone();
         damaged[at] ^= 0xff;
         let mut ear = raw::Ear::dial(alice.address(), Some(&bob));
@@ -143,17 +144,16 @@ fn a_typo_in_node_yaml_is_shown_with_its_place() {
 fn a_bundle_with_a_part_missing_or_cut_names_the_part() {
     let network = Network::with(&["alice"]);
     let bundle = network.bundle("alice");
-    for part in ["id/node.crt", "id/node.key", "trust.pem", "node.yaml"] {
+    for part in ["id/node.crt", "id/node.key", "trust.pem"] {
         let file = bundle.join(part);
         let whole = std::fs::read(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         let said = Peer::fails(&bundle, "127.0.0.1:0");
-        let name = part.rsplit('/').next().unwrap();
-        assert!(said.code == 1 && said.err.contains(name), "{part} missing: {}", said.err);
+        assert!(said.code == 1 && said.err.contains(part), "{part} missing: {}", said.err);
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let said = Peer::fails(&bundle, "127.0.0.1:0");
-        assert_eq!(said.code, 1, "{part} cut: {}", said.err);
+        assert!(said.code == 1 && said.err.contains("hint:"), "{part} cut: {}", said.err);
         std::fs::write(&file, &whole).unwrap();
     }
     let _ = network.start("alice", &[]);

@@ -2,6 +2,8 @@
 //! with the other signature of the same certificate. Whoever is not revoked stays linked.
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use shared::refusal::Code;
@@ -74,21 +76,32 @@ fn while_a_transfer_runs() {
     let bob = network.start("bob", &[&alice]);
     bob.wait_links(&["alice"]);
     let mut sender = programs::command("peer", network.path())
-        .args(["send", "bob.bundle", "alice", "--lines"])
+        .args(["send", "bob.bundle", "alice", "-", "--lines"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut lines = sender.stdin.take().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
     let writer = std::thread::spawn(move || {
         use std::io::Write as _;
-        (0..200_000).take_while(|n| writeln!(lines, "line {n}").is_ok()).count()
+        for n in 0.. {
+            if ended.load(Ordering::Relaxed) || writeln!(lines, "line {n}").is_err() {
+                break;
+            }
+            // A stream that lasts, and an inbox that does not fill before the cut.
+            std::thread::sleep(Duration::from_millis(2));
+        }
     });
     wait_until("lines arrive", SOON, || alice.inbox().contains("line 1"));
     network.ca(&format!("revoke bob --via {}", alice.address()));
     alice.wait_links(&[]);
     let arrived = alice.inbox();
+    // The sender goes on reading, and every line of it is refused.
+    std::thread::sleep(Duration::from_millis(500));
+    stop.store(true, Ordering::Relaxed);
     let mut status = None;
     wait_until("the sender ends", SOON, || {
         status = sender.try_wait().unwrap();

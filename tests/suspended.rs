@@ -30,7 +30,7 @@ fn a_revocation_ends_the_hold_for_good() {
     let via = alice.address();
     network.ca(&format!("suspend bob --via {via}"));
     network.ca(&format!("revoke bob --via {via}"));
-    assert_eq!(network.try_ca("resume bob").code, 1);
+    assert_eq!(network.try_ca("resume bob").code, 3, "there is no way back");
     alice.wait_feed(2);
     let bob = Credentials::of_bundle(&network.bundle("bob"));
     raw::knock(via, Some(&bob)).assert_refused(Code::Revoked);

@@ -28,7 +28,7 @@ fn a_real_peer_of_another_authority_learns_why_too() {
     // Both refuse; which of the two refusals is first is a matter of the handshake's order.
     bob.wait_event("foreign-authority", "us");
     assert!(alice.links().is_empty() && bob.links().is_empty());
-    assert_eq!(bob.send("alice", "hello"), 1);
+    assert_eq!(bob.send("alice", "hello"), 3);
     assert!(!alice.inbox().contains("hello"));
 }
 

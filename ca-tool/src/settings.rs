@@ -101,7 +101,7 @@ impl Settings {
              algorithm: {}        # of new keys: p256, ed25519, ml-dsa-44, ml-dsa-65, ml-dsa-87\n\
              # How long a signed feed and CRL count as fresh; `ca-tool publish` signs them again.\n\
              feed-life: {}s\n\
-             # Peers through which revocations reach the network; those that answer are kept here.\n\
+             # Peers through which revocations reach the network; those that answer stay here.\n\
              via:{via}\n",
             self.network, self.algorithm, self.feed_life_s
         )

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -48,11 +48,18 @@ impl Peer {
     #[must_use]
     pub fn fails(bundle: &Path, listen: &str) -> Said {
         let (mut child, log) = spawn(bundle, listen, &[]);
-        let mut status = None;
-        wait_until("a daemon that cannot start ends", SOON, || {
-            status = child.try_wait().unwrap();
-            status.is_some()
-        });
+        let deadline = Instant::now() + SOON;
+        let status = loop {
+            match child.try_wait().unwrap() {
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+                status => break status,
+            }
+        };
+        if status.is_none() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{} starts although it should not:\n{}", bundle.display(), read(&log));
+        }
         let code = status.and_then(|status: ExitStatus| status.code()).unwrap_or(-1);
         let line = format!("peer run {}", bundle.display());
         Said { line, code, out: String::new(), err: read(&log) }

@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,10 @@ impl Ear {
     /// Says HELLO as a member and returns the answer.
     #[must_use]
     pub fn hello(&mut self, credentials: &Credentials) -> Option<Body> {
-        self.say(&Body::Hello(greeting(credentials, 1)).to_frame());
+        // Each greeting is a restart, or it would be a copied key.
+        static BOOTS: AtomicU64 = AtomicU64::new(1);
+        let boot = BOOTS.fetch_add(1, Ordering::Relaxed);
+        self.say(&Body::Hello(greeting(credentials, boot)).to_frame());
         self.body()
     }
 
