@@ -193,3 +193,6 @@ fn find_feed(text: &str) -> Result<Option<Vec<u8>>, ()> {
     let (inside, _) = after.split_once(&format!("-----END {FEED_LABEL}-----")).ok_or(())?;
     base64::decode(inside).map(Some).ok_or(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,3 +12,6 @@ pub mod install;
 pub mod limits;
 pub mod state;
 mod store;
+
+#[cfg(test)]
+mod fixture;
