@@ -1,7 +1,7 @@
 //! The control socket: how commands speak to the running peer of a bundle.
 //!
-//! `control.sock` (0600) in the bundle (0700). A socket's path has at most 107 bytes, a bundle's may
-//! have more: the folder is opened and the socket reached through it.
+//! `control.sock` (0600) in the bundle (0700). A socket's path has at most 107 bytes, a bundle
+//! may be longer: the folder is opened and the socket reached through it.
 //!
 //! **Invariant:** who can open the socket could as well read the key beside it.
 
