@@ -24,7 +24,7 @@ demo: build
 	BIN=$(TARGET)/debug tests/demo.sh
 
 test: build
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 fmt:
 	$(CARGO) fmt --all

@@ -10,7 +10,6 @@ use host::fault::Fault;
 use host::files::{self, FileError, Mode};
 use shared::cert::{NodeCert, request as csr};
 use shared::feed::Feed;
-use shared::id::{hex, sha256};
 use shared::key::{Algorithm, PrivateKey};
 use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX};
 use shared::name::{NetworkName, NodeName};
@@ -52,7 +51,7 @@ pub struct Installed {
 pub struct TrustedRoot {
     /// Its subject.
     pub subject: String,
-    /// SHA-256 of its DER, hexadecimal.
+    /// SHA-256 of its key, as `ca-tool init` printed it.
     pub fingerprint: String,
 }
 
@@ -111,7 +110,7 @@ pub fn install(
         .roots()
         .map(|root| TrustedRoot {
             subject: root.subject_text.clone(),
-            fingerprint: hex(&sha256(&root.der)),
+            fingerprint: root.public.spki_hash().to_string(),
         })
         .collect();
     check_same_trust(&paths, &offer.roots)?;
@@ -193,3 +192,6 @@ fn find_feed(text: &str) -> Result<Option<Vec<u8>>, ()> {
     let (inside, _) = after.split_once(&format!("-----END {FEED_LABEL}-----")).ok_or(())?;
     base64::decode(inside).map(Some).ok_or(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,3 +13,6 @@ pub mod limits;
 pub mod link;
 pub mod state;
 mod store;
+
+#[cfg(test)]
+mod fixture;

@@ -26,7 +26,7 @@ pub(super) fn install(desk: &Desk, args: &InstallArgs) -> Result<(), Fault> {
     ];
     for root in &done.roots {
         lines.push(format!("it trusts {}: compare at the authority", escape(&root.subject)));
-        lines.push(format!("  SHA-256 {}", root.fingerprint));
+        lines.push(format!("  root key (SHA-256)  {}", root.fingerprint));
     }
     lines.push(format!("next: peer run {}", args.bundle.display()));
     let roots: Vec<_> = done.roots.iter().map(|root| &root.fingerprint).collect();
