@@ -21,7 +21,8 @@ pub const GATE_PER_ADDRESS: usize = 16;
 pub const GATE_OVERALL: usize = 256;
 /// Handshakes one address may begin at once after a pause.
 pub const GATE_BURST: u32 = 64;
-/// Handshakes per second of one address thereafter: 32 of 150 µs for a stranger are 0.5 % of a core.
+/// Handshakes per second of one address thereafter: 32 of 150 µs for a stranger are 0.5 % of a
+/// core.
 pub const GATE_PER_SECOND: u32 = 32;
 /// Addresses remembered by the gate, 64 bytes each; unknown ones are refused while all are busy.
 pub const GATE_ADDRESSES_MAX: usize = 4096;

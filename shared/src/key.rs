@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 use crate::id::{KeyId, SpkiHash};
 
 /// A signature algorithm a network can be built on.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// It is written in YAML by people and in CBOR by the store.
+#[derive(Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "kebab-case")]
 #[cbor(index_only)]
 pub enum Algorithm {

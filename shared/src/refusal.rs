@@ -1,4 +1,5 @@
-//! Why somebody is refused: stable codes known to both sides, to the tests and to `docs/refusals.md`.
+//! Why somebody is refused: stable codes known to both sides, to the tests and to
+//! `docs/refusals.md`.
 //!
 //! A code never changes its meaning and is never reused. The text beside it may change; nobody may
 //! parse it.

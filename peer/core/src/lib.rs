@@ -5,8 +5,8 @@
 //! until it has none, [`Node::next_deadline`] says when [`Node::handle_timeout`] is due. Whoever
 //! drives it (the daemon, or a simulator with two hundred of them) performs the actions in order.
 //!
-//! **Invariant:** a link is in the table only with a `Verified<Member>`, and the live revocation set
-//! is asked after it was entered.
+//! **Invariant:** a link is in the table only with a `Verified<Member>`, and the live revocation
+//! set is asked after it was entered.
 
 mod action;
 mod dialling;

@@ -1,7 +1,7 @@
 //! Messages and pings that wait for their answer.
 //!
-//! **Invariant:** at most [`OUTSTANDING_MAX`] wait, and each is answered once: by the other side, by
-//! the end of its link, or by its deadline.
+//! **Invariant:** at most [`OUTSTANDING_MAX`] wait, and each is answered once: by the other side,
+//! by the end of its link, or by its deadline.
 
 use std::collections::BTreeMap;
 

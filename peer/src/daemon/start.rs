@@ -164,7 +164,9 @@ impl Daemon {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = stopped.wait_for(|stop| *stop) => break,
-                _ = hup.recv() => { let _ = self.news.send(News::Reload(self.watched.clone())).await; }
+                _ = hup.recv() => {
+                    let _ = self.news.send(News::Reload(self.watched.clone())).await;
+                }
             }
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

@@ -1,10 +1,11 @@
 //! The kill switch under TLS: one call, and nothing more passes in either direction.
 //!
-//! Closing politely leaves tens of KiB queued for a node that has just been turned out, and a writer
-//! that waits for it to read. So the cut is made below TLS: every poll of the socket fails, whoever
-//! waits is woken, and SO_LINGER 0 makes the kernel throw away what it has not sent.
+//! Closing politely leaves tens of KiB queued for a node that has just been turned out, and a
+//! writer that waits for it to read. So the cut is made below TLS: every poll of the socket fails,
+//! whoever waits is woken, and SO_LINGER 0 makes the kernel throw away what it has not sent.
 //!
-//! **Invariant:** after [`KillSwitch::kill`] no poll of a [`Guarded`] returns data or stays pending.
+//! **Invariant:** after [`KillSwitch::kill`] no poll of a [`Guarded`] returns data or stays
+//! pending.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! A live link: one task that moves frames both ways until one of many ends.
 //!
-//! Both directions share a task because they share a TLS session: two tasks would pass its lock back
-//! and forth between cores and cost another stack. While a link is idle it holds no buffer.
+//! Both directions share a task because they share a TLS session: two tasks would pass its lock
+//! back and forth between cores and cost another stack. While a link is idle it holds no buffer.
 //!
 //! **Invariant:** frames are never torn: an end waits until the frame being written is whole.
 
@@ -29,7 +29,8 @@ use crate::limits;
 
 /// Where the frames of a link go.
 pub trait Sink: Send + 'static {
-    /// Takes all frames of one read, in order. While this waits, nothing more is read from the link.
+    /// Takes all frames of one read, in order. While this waits, nothing more is read from the
+    /// link.
     ///
     /// A payload shares the read's buffer with its neighbours: copy what is kept for long.
     ///

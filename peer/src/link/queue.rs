@@ -1,7 +1,7 @@
 //! What waits to be sent on one link: three classes, control before messages before bulk.
 //!
-//! One lock over three queues: the writer takes 64 KiB of frames at a time, so it is held seldom, and
-//! it is woken only if it sleeps.
+//! One lock over three queues: the writer takes 64 KiB of frames at a time, so it is held seldom,
+//! and it is woken only if it sleeps.
 //!
 //! **Invariant:** each class is bounded in frames and bytes, and a queue that has ended is empty.
 

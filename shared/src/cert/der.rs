@@ -39,7 +39,8 @@ pub(crate) fn split(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     Some((rest, content))
 }
 
-/// `SEQUENCE { to-be-signed, AlgorithmIdentifier, BIT STRING }`: certificate, CRL and request alike.
+/// `SEQUENCE { to-be-signed, AlgorithmIdentifier, BIT STRING }`: certificate, CRL and request
+/// alike.
 ///
 /// `unsigned` is the same structure with another signature: only that is replaced.
 pub(crate) fn with_signature(unsigned: &[u8], signature: &[u8]) -> Option<Vec<u8>> {

@@ -2,8 +2,8 @@
 //!
 //! [`Entry`] is one act; its hash covers the hash before it. [`Head`] signs a number and the hash
 //! there, so that one signature covers all that came before and two heads with one number and two
-//! hashes are a proof of equivocation that anybody can check. [`Snapshot`] stands for all entries up
-//! to a number, less those whose certificates have expired. [`Feed`] is what a holder believes;
+//! hashes are a proof of equivocation that anybody can check. [`Snapshot`] stands for all entries
+//! up to a number, less those whose certificates have expired. [`Feed`] is what a holder believes;
 //! [`RevocationSet`] is the same as a look-up of well under a microsecond. An RFC 5280 CRL is a
 //! projection of it for outside tools.
 //!

@@ -4,7 +4,8 @@
 //! the anchor is loaded and each time it is used: CA:TRUE, keyCertSign, unknown critical
 //! extensions, the self-signature, and that the root itself has not expired.
 //!
-//! **Invariant:** an [`Anchors`] holds 1 to [`ANCHORS_MAX`] roots, each of which passed these checks.
+//! **Invariant:** an [`Anchors`] holds 1 to [`ANCHORS_MAX`] roots, each of which passed these
+//! checks.
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};

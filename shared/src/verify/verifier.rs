@@ -53,7 +53,8 @@ impl Member {
     }
 }
 
-/// The verifier's own state cannot be read: another thread died while it held it. Whose fault: ours.
+/// The verifier's own state cannot be read: another thread died while it held it. Whose fault:
+/// ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the verifier's state is unusable")]
 pub struct VerifierError;

@@ -3,9 +3,10 @@
 //! rustls is a state machine without sockets, and so is this crate. It stands between `shared` and
 //! the two programs because both dial: a rule about who is let in must not be written twice.
 //!
-//! What is decided here, for both directions: TLS 1.3 only, mutual, hybrid post-quantum key exchange
-//! first, no tickets, no session storage, no early data, no SNI, our own verifier. Resumption is
-//! off because a resumed handshake calls no verifier: a revoked node would come back by its ticket.
+//! What is decided here, for both directions: TLS 1.3 only, mutual, hybrid post-quantum key
+//! exchange first, no tickets, no session storage, no early data, no SNI, our own verifier.
+//! Resumption is off because a resumed handshake calls no verifier: a revoked node would come back
+//! by its ticket.
 //!
 //! **Invariant:** every handshake runs the verifier, and its verdict can be taken exactly once.
 

@@ -1,9 +1,9 @@
 //! The verifier as rustls sees it, one per connection, and the verdict it leaves behind.
 //!
-//! rustls asks yes or no; a link needs the proof. Each connection gets its own verifier with a slot;
-//! the verifier puts the proof (or the exact refusal) there, the connection takes it out after the
-//! handshake. So a link is made from what was verified in *its* handshake, and nothing is parsed or
-//! looked up a second time.
+//! rustls asks yes or no; a link needs the proof. Each connection gets its own verifier with a
+//! slot; the verifier puts the proof (or the exact refusal) there, the connection takes it out
+//! after the handshake. So a link is made from what was verified in *its* handshake, and nothing is
+//! parsed or looked up a second time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
