@@ -470,3 +470,6 @@ pub fn apply_feed(
         Err(source) => Err(BundleError::Feed { path: path.to_owned(), source }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,7 +281,7 @@ mod tests {
         for (rest, said) in [
             ("listen: nowhere\n", "HOST:PORT"),
             ("peers: {alice: \"a:0\"}\n", "HOST:PORT"),
-            ("peers: {Alice: \"a:1\"}\n", "Alice"),
+            ("peers: {Alice: \"a:1\"}\n", "character 'A'"),
             ("peers: {bob: \"a:1\"}\n", "this node itself"),
             ("advertise: [\"a\"]\n", "HOST:PORT"),
             ("inbox: {messages: 0}\n", "inbox.messages"),

@@ -8,7 +8,11 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod inbox;
+pub mod install;
 pub mod limits;
 pub mod link;
 pub mod state;
 mod store;
+
+#[cfg(test)]
+mod fixture;

@@ -1,1 +1,45 @@
-//! x
+//! The harness of the scenarios: a network in a temporary folder, peers as real processes, and
+//! adversaries as code.
+//!
+//! Nothing here sleeps for luck: every wait polls a condition within a bound and says what it
+//! waited for. A peer that logs an ERROR fails its test.
+//!
+//! **Invariant:** every process is ended by its id when its handle goes away.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on is to stop"
+)]
+
+pub mod adversary;
+pub mod daemon;
+pub mod network;
+pub mod programs;
+pub mod raw;
+pub mod tree;
+
+use std::time::{Duration, Instant};
+
+pub use adversary::{Credentials, Forge};
+pub use daemon::Peer;
+pub use network::Network;
+pub use raw::{Ear, Hearing, Trap};
+
+/// How long a scenario waits for what should take milliseconds; generous, because two cores run
+/// many peers at once.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Polls until the condition holds.
+///
+/// # Panics
+/// If it does not within the bound; says what was waited for.
+pub fn wait_until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + bound;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {bound:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** only presences that were verified are kept, and never one of a barred node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::name::NodeName;
 use shared::presence::{Presence, SignedPresence};
@@ -19,9 +19,17 @@ struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     known: BTreeMap<NodeName, Known>,
+    /// The statements themselves: most of what arrives is known to the byte, and is then not even
+    /// parsed.
+    statements: BTreeSet<Vec<u8>>,
 }
 
 impl Directory {
+    /// Whether exactly this statement is known.
+    pub(crate) fn has(&self, statement: &[u8]) -> bool {
+        self.statements.contains(statement)
+    }
+
     /// Whether a presence is newer than what is known, so that verifying it is worth the work.
     pub(crate) fn wants(&self, presence: &Presence) -> bool {
         let older = self.known.get(&presence.node);
@@ -41,12 +49,18 @@ impl Directory {
         if !room || !self.wants(&signed.presence) {
             return false;
         }
-        self.known.insert(node, Known { signed, heard: now });
+        self.statements.insert(signed.bytes.clone());
+        let old = self.known.insert(node, Known { signed, heard: now });
+        if let Some(old) = old {
+            self.statements.remove(&old.signed.bytes);
+        }
         true
     }
 
     pub(crate) fn remove(&mut self, node: &NodeName) {
-        self.known.remove(node);
+        if let Some(gone) = self.known.remove(node) {
+            self.statements.remove(&gone.signed.bytes);
+        }
     }
 
     /// Forgets whoever was silent too long and is not linked; says whom.
@@ -63,7 +77,7 @@ impl Directory {
             .map(|(node, _)| node.clone())
             .collect();
         for node in &gone {
-            self.known.remove(node);
+            self.remove(node);
         }
         gone
     }

@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) address: String,
     pub(crate) since: Timestamp,
     pub(crate) ready: bool,
+    /// Whether its presence was news to us, so that others may want it.
+    pub(crate) news: bool,
     pub(crate) heard: Tick,
     pub(crate) pinged: Tick,
     pub(crate) doubted_until: Option<Tick>,

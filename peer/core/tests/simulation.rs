@@ -1,6 +1,12 @@
 //! The pure node by the hundred: a seeded network with latency, loss and partitions, real
 //! certificates and real signatures, no sockets, no clock. A failing seed is printed by its panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the bench of a test: what goes wrong here is the test's failure"
+)]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;

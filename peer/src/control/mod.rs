@@ -1,7 +1,7 @@
 //! The control socket: how commands speak to the running peer of a bundle.
 //!
-//! `control.sock` (0600) in the bundle (0700). A socket's path may be 107 bytes long, a bundle's may
-//! not care: the folder is opened and the socket reached through it.
+//! `control.sock` (0600) in the bundle (0700). A socket's path has at most 107 bytes, a bundle
+//! may be longer: the folder is opened and the socket reached through it.
 //!
 //! **Invariant:** who can open the socket could as well read the key beside it.
 
@@ -12,6 +12,9 @@ pub mod server;
 pub use client::{Client, Replies};
 pub use protocol::{Reply, Request};
 pub use server::{Closed, Handler, Replier, Server};
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;

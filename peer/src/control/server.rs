@@ -79,7 +79,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens in a bundle. A socket that stands there is of a peer that was killed: whoever has the
+    /// Listens in a bundle. A socket that stands there is of a killed peer: whoever has the
     /// lock is the only one. Needs a tokio runtime around it.
     ///
     /// # Errors

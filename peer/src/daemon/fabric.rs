@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use peer_core::{LinkId, Way};
+use shared::limits::{FEED_CHUNKS_MAX, FEED_DELTA_MAX};
 use shared::name::NodeName;
+use tokio::sync::mpsc;
 
 use super::connection::Connector;
 use crate::link::{Class, KillSwitch, Queue, QueueError};
@@ -40,9 +42,53 @@ pub trait Fabric: Send + 'static {
     fn forget(&mut self, link: LinkId);
 }
 
+/// Control frames that wait beside a link's full queue: the parts of the largest feed. A newcomer
+/// without a feed is sent all of it at once; everybody else stays within the queue.
+const BACKLOG_MAX: usize = FEED_CHUNKS_MAX + FEED_DELTA_MAX + 1024;
+
 struct Slot {
     kill: KillSwitch,
     queue: Option<Queue>,
+    /// Once the queue was full: where its control frames wait, in order.
+    backlog: Option<mpsc::Sender<Bytes>>,
+}
+
+impl Slot {
+    fn send(&mut self, class: Class, frame: Bytes) -> Carried {
+        let Some(queue) = &self.queue else { return Carried::Gone };
+        if let Some(backlog) = self.backlog.as_ref().filter(|_| class == Class::Control) {
+            return carried(backlog.try_send(frame));
+        }
+        match queue.push(class, frame.clone()) {
+            Ok(()) => Carried::Yes,
+            Err(QueueError::Closed) => Carried::Gone,
+            Err(QueueError::Full) if class == Class::Control => {
+                let (backlog, waiting) = mpsc::channel(BACKLOG_MAX);
+                tokio::spawn(feed(queue.clone(), waiting));
+                let outcome = carried(backlog.try_send(frame));
+                self.backlog = Some(backlog);
+                outcome
+            }
+            Err(QueueError::Full) => Carried::Full,
+        }
+    }
+}
+
+fn carried(sent: Result<(), mpsc::error::TrySendError<Bytes>>) -> Carried {
+    match sent {
+        Ok(()) => Carried::Yes,
+        Err(mpsc::error::TrySendError::Full(_)) => Carried::Full,
+        Err(mpsc::error::TrySendError::Closed(_)) => Carried::Gone,
+    }
+}
+
+/// Moves what waits into the queue as room comes; ends with the link.
+async fn feed(queue: Queue, mut waiting: mpsc::Receiver<Bytes>) {
+    while let Some(frame) = waiting.recv().await {
+        if queue.push_wait(Class::Control, frame).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Links over TCP to known addresses.
@@ -64,7 +110,7 @@ impl Fabric for DirectFabric {
     }
 
     fn register(&mut self, link: LinkId, kill: KillSwitch) {
-        self.slots.insert(link, Slot { kill, queue: None });
+        self.slots.insert(link, Slot { kill, queue: None, backlog: None });
     }
 
     fn open(&mut self, link: LinkId, queue: Queue) {
@@ -76,14 +122,7 @@ impl Fabric for DirectFabric {
     }
 
     fn send(&mut self, link: LinkId, class: Class, frame: Bytes) -> Carried {
-        let Some(queue) = self.slots.get(&link).and_then(|slot| slot.queue.as_ref()) else {
-            return Carried::Gone;
-        };
-        match queue.push(class, frame) {
-            Ok(()) => Carried::Yes,
-            Err(QueueError::Full) => Carried::Full,
-            Err(QueueError::Closed) => Carried::Gone,
-        }
+        self.slots.get_mut(&link).map_or(Carried::Gone, |slot| slot.send(class, frame))
     }
 
     fn end(&mut self, link: LinkId, way: Way) {

@@ -36,7 +36,7 @@ fn what_is_acknowledged_is_there_after_a_restart() {
 #[test]
 fn the_same_message_is_stored_once_even_when_cleared() {
     let place = tempfile::tempdir().unwrap();
-    let inbox = Inbox::open(place.path(), InboxBounds::default()).unwrap();
+    let inbox = Inbox::open(&place.path().join("inbox"), InboxBounds::default()).unwrap();
     for (message, seq) in [
         (message("bob", 1, b"a"), 1),
         (message("bob", 1, b"a"), 1),
@@ -55,7 +55,8 @@ fn the_same_message_is_stored_once_even_when_cleared() {
 #[test]
 fn a_full_inbox_says_quota_until_it_is_cleared() {
     let place = tempfile::tempdir().unwrap();
-    let inbox = Inbox::open(place.path(), InboxBounds { count: 2, bytes: 1_000 }).unwrap();
+    let inbox =
+        Inbox::open(&place.path().join("inbox"), InboxBounds { count: 2, bytes: 1_000 }).unwrap();
     wait(inbox.put(message("bob", 1, b"a"))).unwrap();
     let long = wait(inbox.put(message("bob", 2, &[0; 1_000]))).unwrap_err();
     assert_eq!((&long, long.code()), (&InboxError::Full, Code::Quota), "by bytes");
@@ -69,7 +70,7 @@ fn a_full_inbox_says_quota_until_it_is_cleared() {
 #[test]
 fn many_at_once_share_a_commit_and_keep_their_order() {
     let place = tempfile::tempdir().unwrap();
-    let inbox = Arc::new(Inbox::open(place.path(), InboxBounds::default()).unwrap());
+    let inbox = Arc::new(Inbox::open(&place.path().join("inbox"), InboxBounds::default()).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();

@@ -8,7 +8,7 @@ use shared::verify::{Member, Verified};
 use shared::wire::{Body, Greeting, VERSION};
 
 use super::Node;
-use crate::action::{Event, Way};
+use crate::action::{Action, Event, Way};
 use crate::limits::PROBE_MS;
 use crate::links::{Direction, Link, LinkId, Rival, is_authority};
 
@@ -86,6 +86,7 @@ impl Node {
             address,
             since: now.wall,
             ready: false,
+            news: false,
             heard: now.tick,
             pinged: now.tick,
             doubted_until: None,
@@ -97,7 +98,10 @@ impl Node {
         self.verifier.recheck(&member, now.wall)?;
         if !authority {
             self.dialling.linked(member.node());
-            self.learn(signed, now);
+            let news = self.learn(signed, now);
+            if let Some(entry) = self.links.get_mut(link) {
+                entry.news = news;
+            }
         }
         Ok(Decision::Welcome(Box::new(self.greeting())))
     }
@@ -137,7 +141,7 @@ impl Node {
             let until = now.tick.plus_ms(PROBE_MS);
             link.doubted_until = Some(link.doubted_until.unwrap_or(until));
             if link.ready {
-                self.push(crate::Action::Ping { link: kept, nonce: 0 });
+                self.push(Action::Ping { link: kept, nonce: 0 });
             }
         }
         Decision::Goodbye
@@ -150,13 +154,15 @@ impl Node {
         entry.heard = now.tick;
         let (node, direction) = (entry.member.node().clone(), entry.direction);
         let (address, theirs) = (entry.address.clone(), entry.feed_number);
-        let authority = is_authority(&entry.member);
+        let (authority, news) = (is_authority(&entry.member), entry.news);
         self.tell(Event::Linked { node: node.clone(), direction, address });
         self.send_presences(link, &node, authority);
-        if !authority {
+        if news {
             self.pass_on(link, &node);
         }
         self.send_feed(link, theirs);
+        // The first round trip, for people; the next ones only when the link is idle.
+        self.push(Action::Ping { link, nonce: 0 });
     }
 
     /// What we know of others: all of them to a member, the linked ones to the authority, which

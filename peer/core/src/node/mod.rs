@@ -369,11 +369,14 @@ impl Node {
         }
     }
 
-    fn learn(&mut self, signed: SignedPresence, now: Now) {
+    /// Keeps a verified presence; says whether it was news.
+    fn learn(&mut self, signed: SignedPresence, now: Now) -> bool {
         let (node, addresses) = (signed.presence.node.clone(), signed.presence.addresses.clone());
-        if self.directory.keep(signed, now.tick) {
+        let news = self.directory.keep(signed, now.tick);
+        if news {
             self.dialling.learn(&self.settings.node, &node, &addresses, now.tick);
         }
+        news
     }
 
     fn send(&mut self, link: LinkId, body: &Body) {

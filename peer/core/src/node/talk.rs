@@ -57,7 +57,7 @@ impl Node {
 
     fn take_presences(&mut self, link: LinkId, list: &[Vec<u8>], now: Now) -> Result<(), Refusal> {
         let mut fresh = Vec::new();
-        for bytes in list {
+        for bytes in list.iter().filter(|bytes| !self.directory.has(bytes)).collect::<Vec<_>>() {
             let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
             let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
             if said.node == self.settings.node || !self.directory.wants(&said) {
@@ -70,8 +70,7 @@ impl Node {
             else {
                 continue;
             };
-            if !is_authority(&signed.member) {
-                self.learn(signed, now);
+            if !is_authority(&signed.member) && self.learn(signed, now) {
                 fresh.push(bytes.clone());
             }
         }

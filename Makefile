@@ -1,0 +1,65 @@
+# The commands of this project. `make demo` and `make test` need only Rust and a C compiler.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help build demo test fmt lint deny bench sim fuzz man install clean
+
+help:
+	@echo "make demo      watch an authority, three peers, a revocation and an outsider"
+	@echo "make test      prove it: unit, simulation and end-to-end tests"
+	@echo "make lint      formatting and clippy, as CI runs them"
+	@echo "make sim       the seeded simulation alone; SEED=N replays one seed"
+	@echo "make bench     the benchmarks"
+	@echo "make fuzz      every fuzz target for FUZZ_S seconds (cargo-fuzz, nightly)"
+	@echo "make man       man pages into docs/man"
+	@echo "make install   programs, man pages and the systemd unit under PREFIX=$(PREFIX)"
+
+build:
+	$(CARGO) build --workspace --locked
+
+# The debug build that `make test` shares: whoever runs both builds once.
+demo: build
+	BIN=$(TARGET)/debug tests/demo.sh
+
+test: build
+	$(CARGO) test --workspace --locked
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny:
+	$(CARGO) deny check
+
+bench:
+	$(CARGO) run --release --locked -p benches
+
+sim:
+	$(CARGO) test --locked -p peer-core -- --nocapture sim
+
+FUZZ_S ?= 60
+fuzz:
+	cd fuzz && for target in $$(cargo fuzz list); do \
+		cargo +nightly fuzz run $$target corpus/$$target -- -max_total_time=$(FUZZ_S) || exit 1; \
+	done
+
+man: build
+	mkdir -p docs/man
+	$(TARGET)/debug/ca-tool man > docs/man/ca-tool.1
+	$(TARGET)/debug/peer man > docs/man/peer.1
+
+install: man
+	$(CARGO) build --release --locked -p ca-tool -p peer
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(TARGET)/release/ca-tool $(TARGET)/release/peer $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 docs/man/ca-tool.1 docs/man/peer.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 contrib/peer.service $(DESTDIR)$(PREFIX)/lib/systemd/system/peer@.service
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,98 @@
+//! Every decoder that meets bytes of a stranger, by the name of its fuzz target.
+//!
+//! One table for both: the fuzz targets call it with what the fuzzer finds, `tests/corpus.rs` with
+//! the committed corpus. What decodes is encoded again where there is one encoding, because two
+//! encodings of one thing are a way past a signature.
+
+use std::hint::black_box;
+
+use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
+use shared::feed::{Entry, Part, Staging, read_file, write_file};
+use shared::presence::SignedPresence;
+use shared::statement::{Topic, Unverified};
+use shared::time::Timestamp;
+use shared::wire::{Body, split};
+
+/// A decoder under test: must return, whatever the bytes.
+pub(crate) type Decoder = fn(&[u8]);
+
+/// All of them.
+pub(crate) const ALL: [(&str, Decoder); 9] = [
+    ("cert", cert),
+    ("csr", csr),
+    ("crl", crl),
+    ("statement", statement),
+    ("feed_entry", feed_entry),
+    ("feed_part", feed_part),
+    ("feed_file", feed_file),
+    ("frame", frame),
+    ("presence", presence),
+];
+
+/// X.509 certificates, and with them the attributes extension.
+pub(crate) fn cert(bytes: &[u8]) {
+    if let Ok(facts) = Facts::read(bytes) {
+        black_box(shared::cert::lint::check(&facts));
+        black_box(NodeCert::from_facts(facts.clone()).is_ok());
+        black_box(CaCert::from_facts(facts).is_ok());
+    }
+}
+
+/// Certificate requests.
+pub(crate) fn csr(bytes: &[u8]) {
+    black_box(request::read(bytes).is_ok());
+}
+
+/// CRLs, under the issuer that the corpus was made with.
+pub(crate) fn crl(bytes: &[u8]) {
+    let issuer = CaCert::read(include_bytes!("issuer.der"));
+    if let Ok(issuer) = issuer {
+        black_box(VerifiedCrl::check(bytes, &issuer, Timestamp::from_s(1_800_000_000)).is_ok());
+    }
+}
+
+/// COSE statements of every topic.
+pub(crate) fn statement(bytes: &[u8]) {
+    for topic in [Topic::FeedHead, Topic::FeedSnapshot, Topic::Presence] {
+        if let Ok(statement) = Unverified::parse(topic, bytes) {
+            black_box(statement.chain().len());
+        }
+    }
+}
+
+/// One entry of the feed.
+pub(crate) fn feed_entry(bytes: &[u8]) {
+    if let Some(entry) = Entry::from_bytes(bytes) {
+        assert_eq!(entry.to_bytes(), bytes, "an entry has one encoding");
+    }
+}
+
+/// A part of the feed as it travels, and what collects the parts.
+pub(crate) fn feed_part(bytes: &[u8]) {
+    if let Some(part) = Part::from_bytes(bytes) {
+        black_box(Staging::default().take(part).is_ok());
+    }
+}
+
+/// A feed file.
+pub(crate) fn feed_file(bytes: &[u8]) {
+    if let Some(update) = read_file(bytes) {
+        assert_eq!(read_file(&write_file(update.clone())), Some(update));
+    }
+}
+
+/// A stream of frames and their bodies.
+pub(crate) fn frame(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok(Some((frame, used))) = split(rest) {
+        if let Ok(body) = Body::parse(&frame) {
+            black_box(body.to_frame());
+        }
+        rest = rest.get(used..).unwrap_or_default();
+    }
+}
+
+/// A presence, before it is believed.
+pub(crate) fn presence(bytes: &[u8]) {
+    black_box(SignedPresence::peek(bytes));
+}

@@ -1,0 +1,81 @@
+//! The commands: each asks the library or the running peer, and says on stdout what came of it.
+//!
+//! **Invariant:** data goes to stdout, talk to stderr; `--json` prints JSON values, one a line.
+
+mod feed;
+mod inbox;
+mod install;
+mod run;
+mod send;
+mod status;
+
+use std::path::Path;
+
+use host::fault::{Exit, Fault};
+use host::terminal::Out;
+use peer::control::{Client, Request};
+use serde_json::json;
+
+use crate::cli::{Cli, Command, FeedCommand};
+
+/// What every command gets.
+struct Desk {
+    out: Out,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// The fault to report.
+pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
+    let desk = Desk { out: Out::new(cli.json) };
+    if let Command::Send(args) = &cli.command {
+        return send::send(&desk, args);
+    }
+    match &cli.command {
+        Command::Run(args) => run::run(desk, args),
+        Command::Status(args) => status::status(&desk, &args.bundle),
+        Command::Send(_) => Ok(()),
+        Command::Ping(args) => send::ping(&desk, args),
+        Command::Inbox(args) => inbox::inbox(&desk, args),
+        Command::Feed(FeedCommand::Import(args)) => feed::import(&desk, args),
+        Command::Feed(FeedCommand::Show(args)) => feed::show(&desk, &args.bundle),
+        Command::Request(args) => install::request(&desk, args),
+        Command::Install(args) => install::install(&desk, args),
+        Command::Reload(args) => desk.tell_peer(&args.bundle, &Request::Reload, "read again"),
+        Command::Stop(args) => desk.tell_peer(&args.bundle, &Request::Stop, "stopping"),
+        Command::Completions(args) => desk.raw(&crate::cli::completions(args.shell)),
+        Command::Man => desk.raw(&crate::cli::man().map_err(output)?),
+    }
+    .map(|()| Exit::Done)
+}
+
+impl Desk {
+    fn line(&self, text: &str) -> Result<(), Fault> {
+        self.out.line(text).map_err(output)
+    }
+
+    /// Prints a value as JSON, or `lines` for a person.
+    fn tell(&self, value: &impl serde::Serialize, lines: &[String]) -> Result<(), Fault> {
+        if self.out.is_json() {
+            return self.out.json(value).map_err(output);
+        }
+        lines.iter().try_for_each(|line| self.line(line))
+    }
+
+    fn raw(&self, bytes: &[u8]) -> Result<(), Fault> {
+        self.line(String::from_utf8_lossy(bytes).trim_end())
+    }
+
+    /// A request that has no answer but that it was done.
+    fn tell_peer(&self, bundle: &Path, request: &Request, done: &str) -> Result<(), Fault> {
+        let mut replies = Client::new(bundle).ask(request)?;
+        while replies.next()?.is_some() {}
+        self.tell(&json!({ "done": done }), &[format!("{}: {done}", bundle.display())])
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn output(error: std::io::Error) -> Fault {
+    Fault::failed(format!("cannot write to stdout: {error}"))
+}

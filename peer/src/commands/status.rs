@@ -1,0 +1,109 @@
+//! `peer status`.
+
+use std::path::Path;
+
+use host::fault::Fault;
+use host::terminal::{Table, duration_words, escape};
+use peer::control::client::strange;
+use peer::control::protocol::{KnownState, KnownStatus, Status};
+use peer::control::{Client, Reply, Request};
+use shared::time::Timestamp;
+
+use super::{Desk, output};
+
+pub(super) fn status(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
+    let Reply::Status(status) = Client::new(bundle).ask_one(&Request::Status)? else {
+        return Err(strange());
+    };
+    if desk.out.is_json() {
+        return desk.out.json(&status).map_err(output);
+    }
+    let now = host::clock::wall();
+    for line in head(desk, &status, now) {
+        desk.line(&line)?;
+    }
+    links(desk, &status, now)?;
+    others(desk, &status, now)?;
+    events(desk, &status, now)
+}
+
+fn head(desk: &Desk, status: &Status, now: Timestamp) -> [String; 4] {
+    let stale = if status.feed.stale { ", stale" } else { "" };
+    let signed = status.feed.at.map(|at| format!(", signed {}", desk.out.moment(at, now)));
+    let certificate = &status.certificate;
+    [
+        format!("node         {}.{}", status.node, status.network),
+        format!(
+            "listening    {}, since {}",
+            escape(&status.listening),
+            desk.out.moment(status.since, now)
+        ),
+        format!(
+            "certificate  {} days left (until {})",
+            certificate.days_left, certificate.not_after
+        ),
+        format!("feed         number {}{}{stale}", status.feed.number, signed.unwrap_or_default()),
+    ]
+}
+
+fn links(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
+    if status.links.is_empty() {
+        return desk.line("links        none");
+    }
+    desk.line("")?;
+    let columns = ["NODE", "ADDRESS", "DIALLED", "SINCE", "CERT", "FEED", "RTT"];
+    let mut table = Table::new(&columns);
+    for link in &status.links {
+        let left_s = link.cert_not_after.ms_since(now) / 1000;
+        table.row([
+            link.node.to_string(),
+            link.address.clone(),
+            link.direction.as_str().to_owned(),
+            desk.out.moment(link.since, now),
+            if left_s > 0 { duration_words(left_s) } else { "ended".to_owned() },
+            link.feed_number.to_string(),
+            link.rtt_us.map_or_else(|| "-".to_owned(), |us| format!("{us} µs")),
+        ]);
+    }
+    table.print(&desk.out).map_err(output)
+}
+
+fn others(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
+    let mut table = Table::new(&["NOT LINKED", "ADDRESS", "STATE", "NEXT TRY"]);
+    for known in status.known.iter().filter(|known| known.state != KnownState::Linked) {
+        table.row([
+            known.node.to_string(),
+            known.address.clone().unwrap_or_else(|| "-".to_owned()),
+            state(known),
+            known.next_try.map_or_else(|| "-".to_owned(), |at| desk.out.moment(at, now)),
+        ]);
+    }
+    if table.is_empty() {
+        return Ok(());
+    }
+    desk.line("")?;
+    table.print(&desk.out).map_err(output)
+}
+
+fn state(known: &KnownStatus) -> String {
+    match &known.last_refusal {
+        Some(last) if known.state == KnownState::Refused => {
+            format!("refused ({}, by {})", last.code, last.by.as_str())
+        }
+        _ => known.state.as_str().to_owned(),
+    }
+}
+
+fn events(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
+    if status.events.is_empty() {
+        return Ok(());
+    }
+    desk.line("")?;
+    let mut table = Table::new(&["REFUSED", "WHO", "CODE", "BY"]);
+    for event in &status.events {
+        let at = desk.out.moment(event.at, now);
+        let who = event.who.clone();
+        table.row([at, who, event.code.to_string(), event.by.as_str().to_owned()]);
+    }
+    table.print(&desk.out).map_err(output)
+}

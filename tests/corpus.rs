@@ -1,0 +1,124 @@
+//! Every decoder survives its corpus, whole and cut at every byte.
+//!
+//! The corpus is committed; `cargo test -p tests -- --ignored writes_the_corpus` makes it anew from
+//! a real network, with cut and damaged copies. What a fuzzer finds is added to it by hand.
+
+use std::path::PathBuf;
+
+use shared::feed::{Part, read_file};
+use shared::key::{Algorithm, PrivateKey};
+use shared::wire::{Ack, Body, Message, Receipt};
+use tests::{Credentials, Network, raw, tree};
+
+#[path = "../fuzz/decoders.rs"]
+mod decoders;
+
+/// Cutting long files at every byte would take minutes; the structure is in the first bytes.
+const CUTS_MAX: usize = 512;
+
+fn folder(target: &str) -> PathBuf {
+    tree::root().join("fuzz/corpus").join(target)
+}
+
+#[test]
+fn every_decoder_survives_its_corpus() {
+    for (target, decode) in decoders::ALL {
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(folder(target)).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            decode(&bytes);
+            let step = bytes.len() / CUTS_MAX + 1;
+            (0..bytes.len()).step_by(step).for_each(|cut| decode(&bytes[..cut]));
+            seeds += 1;
+        }
+        assert!(seeds >= 3, "{target} has {seeds} seeds");
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_in_the_table_and_has_a_file() {
+    let manifest = tree::text("fuzz/Cargo.toml");
+    for (target, _) in decoders::ALL {
+        assert!(manifest.contains(&format!("name = \"{target}\"")), "{target}");
+        assert!(tree::root().join(format!("fuzz/fuzz_targets/{target}.rs")).is_file(), "{target}");
+    }
+}
+
+#[test]
+#[ignore = "writes fuzz/corpus anew"]
+fn writes_the_corpus() {
+    let network = Network::new();
+    network.ca("enroll alice --out alice.bundle --groups lab,plant --roles relay");
+    let bob = network.enroll("bob");
+    network.ca("revoke bob --reason key-compromise");
+    network.ca("suspend alice");
+    network.ca("feed export --out mesh.feed");
+    network.ca("crl --out crl.der");
+    let read = |name: &str| std::fs::read(network.path().join(name)).unwrap();
+    let alice = Credentials::of_bundle(&network.bundle("alice"));
+    let bob = Credentials::of_bundle(&bob);
+    let root = shared::pem::certificates(&read("alice.bundle/trust.pem"), 8).unwrap();
+
+    std::fs::write(tree::root().join("fuzz/issuer.der"), &alice.chain[1]).unwrap();
+    seed("cert", &[&alice.chain[0], &alice.chain[1], &root[0], &bob.twin().chain[0]]);
+    let requests: Vec<Vec<u8>> = Algorithm::ALL.into_iter().map(request).collect();
+    seed("csr", &requests.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    seed("crl", &[&read("crl.der")]);
+    seed("feed_file", &[&read("mesh.feed")]);
+    let greeting = raw::greeting(&alice, 1);
+    seed("presence", &[&greeting.presence]);
+    let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
+    for (at, part) in parts.iter().enumerate() {
+        let bytes = part.to_bytes();
+        seed_at("feed_part", at, &bytes);
+        match part {
+            Part::Head(bytes) | Part::Snapshot(bytes) => seed_at("statement", at, bytes),
+            Part::Entry(bytes) => seed_at("feed_entry", at, bytes),
+            Part::Chunk(_) => {}
+        }
+    }
+    seed_at("statement", 99, &greeting.presence);
+    let node = shared::name::NodeName::parse("alice").unwrap();
+    let bodies = [
+        Body::Hello(greeting.clone()),
+        Body::Refused(shared::refusal::Code::Revoked),
+        Body::Ping(7),
+        Body::FeedWant(3),
+        Body::FeedAck(Ack { number: 4, node, cut: 2 }),
+        Body::Presences(vec![greeting.presence], true),
+        Body::Message(Message { id: 1, body: b"hello".to_vec() }),
+        Body::Receipt(Receipt { id: 1, refused: None }),
+        Body::Bulk(vec![0; 100]),
+        Body::Bye,
+    ];
+    let frames: Vec<Vec<u8>> = bodies.iter().map(Body::to_frame).collect();
+    seed("frame", &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    seed_at("frame", 99, &frames.concat());
+}
+
+fn request(algorithm: Algorithm) -> Vec<u8> {
+    let key = PrivateKey::generate(algorithm).unwrap();
+    shared::cert::request::make(&key, "alice").unwrap()
+}
+
+fn seed(target: &str, samples: &[&[u8]]) {
+    samples.iter().enumerate().for_each(|(at, sample)| seed_at(target, at, sample));
+}
+
+/// A sample, two cuts of it and one with a damaged byte.
+fn seed_at(target: &str, at: usize, sample: &[u8]) {
+    let folder = folder(target);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut damaged = sample.to_vec();
+    let middle = sample.len() / 2;
+    damaged[middle] ^= 0x80;
+    let variants: [(&str, &[u8]); 4] = [
+        ("whole", sample),
+        ("half", &sample[..middle]),
+        ("short", &sample[..sample.len() - 1]),
+        ("damaged", &damaged),
+    ];
+    for (variant, bytes) in variants {
+        std::fs::write(folder.join(format!("{at:02}-{variant}")), bytes).unwrap();
+    }
+}

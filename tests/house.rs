@@ -1,0 +1,199 @@
+//! The rules of the house, read off the tree: sizes, edges between crates, first lines, words.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use shared::refusal::Code;
+use tests::tree;
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+const COLUMNS_MAX: usize = 100;
+
+/// Who may use whom, as ARCHITECTURE.md draws it.
+const EDGES: [(&str, &[&str]); 7] = [
+    ("shared", &[]),
+    ("shared/host", &["shared"]),
+    ("shared/tls", &["shared"]),
+    ("peer/core", &["shared"]),
+    ("ca-tool", &["shared", "host", "tls"]),
+    ("peer", &["shared", "host", "tls", "peer-core"]),
+    ("benches", &["shared", "host", "tls", "peer", "peer-core", "ca-tool"]),
+];
+const OURS: [&str; 6] = ["shared", "host", "tls", "peer-core", "peer", "ca-tool"];
+
+fn sources() -> Vec<(String, String)> {
+    let root = tree::root();
+    let name = |path: &Path| path.strip_prefix(&root).unwrap().display().to_string();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    tree::files("rs").iter().map(|path| (name(path), read(path))).collect()
+}
+
+/// The part of a file that is built into programs.
+fn production(text: &str) -> Vec<&str> {
+    text.lines().take_while(|line| *line != "#[cfg(test)]").collect()
+}
+
+fn is_proof(name: &str) -> bool {
+    name.contains("tests/") || name.ends_with("tests.rs") || name.starts_with("fuzz/")
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    for (name, text) in sources() {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//! ") && first.len() > 12, "{name}: {first:?}");
+    }
+}
+
+#[test]
+fn no_file_and_no_line_is_too_long() {
+    for (name, text) in sources() {
+        let lines = production(&text);
+        let len = if is_proof(&name) { text.lines().count() } else { lines.len() };
+        assert!(len <= FILE_LINES_MAX, "{name} has {len} lines");
+        for (at, line) in text.lines().enumerate() {
+            let columns = line.chars().count();
+            assert!(columns <= COLUMNS_MAX, "{name}:{} has {columns} columns", at + 1);
+        }
+    }
+}
+
+#[test]
+fn no_function_is_too_long_or_too_deep() {
+    for (name, text) in sources() {
+        for (function, lines, deepest) in functions(&production(&text)) {
+            assert!(lines <= FUNCTION_LINES_MAX, "{name}: {function} has {lines} lines");
+            // rustfmt puts each level of blocks, arguments and chains at four columns more.
+            assert!(deepest <= 7, "{name}: {function} is {deepest} levels deep");
+        }
+    }
+}
+
+/// Each function's first line, its length, and its deepest indentation relative to it.
+fn functions(lines: &[&str]) -> Vec<(String, usize, usize)> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let words = line.trim_start();
+        let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn "];
+        let begins = begins.iter().any(|b| words.starts_with(b)) || words.starts_with("pub async");
+        if !begins {
+            continue;
+        }
+        let closing = format!("{}}}", " ".repeat(indent(line)));
+        let Some(length) = lines[at..].iter().position(|line| **line == closing) else { continue };
+        let body = &lines[at..=at + length];
+        let deepest = body.iter().map(|line| indent(line)).max().unwrap_or(0) - indent(line);
+        found.push((words.to_owned(), length + 1, deepest / 4));
+    }
+    found
+}
+
+#[test]
+fn crates_use_only_what_the_drawing_lets_them() {
+    for (krate, allowed) in EDGES {
+        let manifest = tree::text(&format!("{krate}/Cargo.toml"));
+        let used: BTreeSet<&str> = manifest
+            .lines()
+            .filter_map(|line| line.split_once([' ', '.', '=']).map(|(name, _)| name))
+            .filter(|name| OURS.contains(name))
+            .collect();
+        let wrong: Vec<_> = used.iter().filter(|name| !allowed.contains(name)).collect();
+        assert!(wrong.is_empty(), "{krate} uses {wrong:?}");
+    }
+}
+
+#[test]
+fn pure_crates_have_nothing_to_be_impure_with() {
+    for krate in ["shared", "peer/core"] {
+        let manifest = tree::text(&format!("{krate}/Cargo.toml"));
+        for banned in ["tokio", "rustls.", "socket2", "rustix", "redb", "tracing", "clap"] {
+            let found = manifest.lines().any(|line| line.starts_with(banned));
+            assert!(!found, "{krate} depends on {banned}");
+        }
+        assert!(tree::text(&format!("{krate}/clippy.toml")).contains("disallowed-methods"));
+    }
+}
+
+#[test]
+fn clap_is_known_to_the_command_lines_only() {
+    for (name, text) in sources() {
+        let knows = production(&text).iter().any(|line| line.contains("clap::"));
+        let may = name.ends_with("/cli.rs") || name.starts_with("tests/");
+        assert!(!knows || may, "{name} knows clap");
+    }
+}
+
+#[test]
+fn every_dependency_says_what_it_gives() {
+    let manifest = tree::text("Cargo.toml");
+    let lines: Vec<&str> = manifest.lines().collect();
+    let begin = lines.iter().position(|line| *line == "[workspace.dependencies]").unwrap();
+    for at in begin + 1..lines.len() {
+        if lines[at].starts_with('[') {
+            break;
+        }
+        let is_theirs = lines[at].contains(" = ") && !lines[at].contains("path = ");
+        assert!(!is_theirs || lines[at - 1].starts_with("# "), "{}", lines[at]);
+    }
+}
+
+#[test]
+fn every_bound_has_its_argument() {
+    let files = ["shared/src/limits.rs", "peer/core/src/limits.rs", "peer/src/limits.rs"];
+    for file in files.into_iter().filter(|file| tree::root().join(file).is_file()) {
+        let text = tree::text(file);
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(" const ")) {
+            assert!(at > 0 && lines[at - 1].trim_start().starts_with("///"), "{file}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_documented_refusals_are_the_refusals() {
+    let text = tree::text("docs/refusals.md");
+    let documented: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
+    let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn nothing_names_a_machine_or_puts_things_off() {
+    // Put together here, so that this file does not name them either.
+    let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["/ro", "ot/"], ["/ho", "me/"]];
+    let banned: Vec<String> = words.iter().map(|word| word.concat()).collect();
+    for extension in ["rs", "toml", "md", "sh", "yaml", "service"] {
+        for path in tree::files(extension) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in &banned {
+                let found = text.lines().position(|line| line.contains(word.as_str()));
+                assert!(found.is_none(), "{}:{:?} has {word}", path.display(), found);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_visitor_looks_for_is_there() {
+    for file in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "deny.toml",
+        "docs/refusals.md",
+        "docs/certificates.md",
+        "docs/feed.md",
+        "contrib/peer.service",
+        ".ci/run",
+    ] {
+        assert!(tree::root().join(file).is_file(), "{file} is missing");
+    }
+}

@@ -1,0 +1,31 @@
+//! The scenarios, each a module named after what it proves.
+//!
+//! One program for all of them: it is linked once, and the runner starts as many at a time as the
+//! machine has cores.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on is to stop"
+)]
+
+mod approved;
+mod bounds;
+mod corpus;
+mod dates;
+mod demo;
+mod feed;
+mod house;
+mod instance;
+mod judges;
+mod names;
+mod offline;
+mod readme;
+mod renewed;
+mod restart;
+mod revoked;
+mod suspended;
+mod unauthorized;
+mod yaml;
