@@ -109,7 +109,7 @@ fn gnutls_verifies_the_chain_and_the_crl() {
         std::fs::write(network.path().join("chain.pem"), chain).unwrap();
         let line = "--verify-chain --infile chain.pem";
         let (good, said) = run(&certtool, network.path(), line);
-        assert!(good && said.contains("verified"), "{node}: {said}");
+        assert!(good && said.contains("Verified"), "{node}: {said}");
         let line = format!(
             "--verify --load-ca-certificate root.pem --load-crl crl.pem --infile {node}.full"
         );

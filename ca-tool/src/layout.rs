@@ -1,7 +1,8 @@
 //! Where the authority keeps what, and folders that appear whole or not at all.
 //!
 //! ```text
-//! pki/state/  authority.yaml keyring root/ issuing/ identity/ trust.pem store.redb feed/ crl.der lock
+//! pki/state/  authority.yaml keyring root/ issuing/ identity/ trust.pem store.redb feed/ crl.der
+//!             lock
 //! ```
 //!
 //! **Invariant:** a folder made by [`build_folder`] has its name only when everything in it is on

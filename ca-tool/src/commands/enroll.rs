@@ -37,7 +37,8 @@ pub(super) fn enroll(desk: &Desk<'_>, args: &EnrollArgs) -> Result<(), Fault> {
         let issued = authority.enroll(&wish, Holder::Proven(&key))?;
         let text = bundle::certificate_file(&authority, &issued)?;
         files::write_new(&args.out, text.as_bytes(), Mode::Public)?;
-        let next = format!("next, on {0}: peer install {1}", args.node, args.out.display());
+        let next =
+            format!("next, on {0}: peer install {0}.bundle {1}", args.node, args.out.display());
         return told(desk, &issued, &args.out, "enrolled", Some(next));
     }
     let algorithm = match args.algorithm {
