@@ -6,14 +6,17 @@
 //!
 //! **Invariant:** nothing is written to `--out` unless every figure asked for was measured.
 
+mod cut;
 mod durable;
 mod handshake;
 mod harness;
 mod issue;
 mod link;
 mod memory;
+mod mesh;
 mod pipe;
 mod report;
+mod start;
 mod verify;
 mod world;
 
@@ -35,13 +38,15 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 8] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
     ("issue.durable", durable::measure),
     ("link", link::measure),
     ("memory.idle_link_kib", memory::measure),
+    ("revoke.cut_ms", cut::measure),
+    ("start.listening_ms", start::measure),
 ];
 
 fn main() -> Result<()> {

@@ -21,6 +21,8 @@ struct Route {
 pub(crate) struct Feeding {
     staging: BTreeMap<LinkId, Staging>,
     routes: BTreeMap<u64, Route>,
+    /// The newest number that cut links, and how many.
+    cut: (u64, u32),
 }
 
 impl Feeding {
@@ -46,6 +48,19 @@ impl Feeding {
         }
     }
 
+    /// So many links were cut when this number was applied.
+    pub(crate) fn note_cut(&mut self, number: u64, cut: u32) {
+        if cut > 0 {
+            self.cut = (number, cut);
+        }
+    }
+
+    /// How many links were cut for this number. News floods, so it comes again by other ways; each
+    /// is acknowledged with the same count, because any of these may reach the authority first.
+    pub(crate) const fn cut_for(&self, number: u64) -> u32 {
+        if self.cut.0 == number { self.cut.1 } else { 0 }
+    }
+
     /// Where an acknowledgement goes; `None` if it came back from there, was carried already, or
     /// nobody waits for it.
     pub(crate) fn way_back(
@@ -61,5 +76,20 @@ impl Feeding {
         }
         route.seen.push(node.clone());
         Some(route.link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_acknowledged_with_one_count_however_often_it_comes() {
+        let mut feeding = Feeding::default();
+        feeding.note_cut(7, 1);
+        feeding.note_cut(7, 0);
+        assert_eq!((feeding.cut_for(7), feeding.cut_for(7)), (1, 1));
+        feeding.note_cut(8, 0);
+        assert_eq!(feeding.cut_for(8), 0, "another number cut nobody");
     }
 }

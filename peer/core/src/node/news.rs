@@ -41,7 +41,8 @@ impl Node {
                 if news.fresh {
                     self.feeding.came_from(number, link);
                 }
-                let cut = self.adopt(&news, Some(link), before, now);
+                self.adopt(&news, Some(link), before, now);
+                let cut = self.feeding.cut_for(number);
                 let node = self.settings.node.clone();
                 self.send(link, &Body::FeedAck(Ack { number, node, cut }));
             }
@@ -90,6 +91,7 @@ impl Node {
             self.send_feed(link, theirs);
             self.note_position(link, number);
         }
+        self.feeding.note_cut(number, cut);
         self.push(Action::SaveFeed);
         self.stale_told = None;
         self.tell(Event::FeedApplied { number, cut });

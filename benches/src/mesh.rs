@@ -1,0 +1,124 @@
+//! A full mesh of daemons in this process, on loopback, each with a bundle the authority wrote.
+//!
+//! **Invariant:** a [`Mesh`] is handed out when every daemon is linked with every other.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use ca_tool::bundle::{self, NodeSettings};
+use ca_tool::{Enrolment, Holder};
+use peer::bundle::Bundle;
+use peer::control::{Client, Reply, Request};
+use peer::daemon::{Daemon, Start};
+use shared::key::{Algorithm, PrivateKey};
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use crate::world::World;
+
+/// How long a mesh may take to close.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One link as a daemon tells of it: with whom, at which address, since when.
+pub(crate) type Seen = (NodeName, String, Timestamp);
+
+/// A running daemon.
+pub(crate) struct Running {
+    pub(crate) name: NodeName,
+    pub(crate) address: String,
+    folder: PathBuf,
+    daemon: Daemon,
+}
+
+/// Daemons, each linked with each.
+pub(crate) struct Mesh {
+    pub(crate) running: Vec<Running>,
+}
+
+impl Mesh {
+    /// Starts so many and waits until all are linked.
+    pub(crate) async fn start(world: &World, count: usize) -> Result<Self> {
+        let mut running: Vec<Running> = Vec::new();
+        for index in 0..count {
+            let known = running.first().map(|one| (one.name.clone(), one.address.clone()));
+            running.push(Running::start(world, &format!("peer-{index}"), known).await?);
+        }
+        let mesh = Self { running };
+        let since = Instant::now();
+        while !mesh.is_full().await? {
+            if since.elapsed() > PATIENCE {
+                bail!("{count} daemons did not become a full mesh within {PATIENCE:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(mesh)
+    }
+
+    async fn is_full(&self) -> Result<bool> {
+        for one in &self.running {
+            if one.links().await?.len() + 1 != self.running.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Every link as both of its ends tell of it.
+    pub(crate) async fn links(&self) -> Result<BTreeSet<(NodeName, Seen)>> {
+        let mut all = BTreeSet::new();
+        for one in &self.running {
+            let seen = one.links().await?;
+            all.extend(seen.into_iter().map(|link| (one.name.clone(), link)));
+        }
+        Ok(all)
+    }
+
+    /// Ends all daemons.
+    pub(crate) async fn stop(self) {
+        for one in self.running {
+            one.daemon.stop().await;
+        }
+    }
+}
+
+impl Running {
+    async fn start(world: &World, name: &str, known: Option<(NodeName, String)>) -> Result<Self> {
+        let name = NodeName::parse(name)?;
+        let folder = write_bundle(world, &name)?;
+        let bundle = Bundle::open(&folder)?;
+        let lock = bundle.lock()?;
+        let start = Start {
+            bundle,
+            lock,
+            listen: Some("127.0.0.1:0".to_owned()),
+            peers: known.into_iter().collect(),
+            on_listening: Box::new(|_| {}),
+        };
+        let daemon = Daemon::start(start).await.map_err(|fault| anyhow!("{fault}"))?;
+        Ok(Self { name, address: daemon.listening.to_string(), folder, daemon })
+    }
+
+    async fn links(&self) -> Result<Vec<Seen>> {
+        let client = Client::new(&self.folder);
+        let reply = tokio::task::spawn_blocking(move || client.ask_one(&Request::Status)).await?;
+        let Reply::Status(status) = reply.map_err(|fault| anyhow!("{fault}"))? else {
+            bail!("the daemon answered something else");
+        };
+        let seen = status.links.into_iter().map(|link| (link.node, link.address, link.since));
+        // The authority comes and goes; it is no link of the mesh.
+        Ok(seen.filter(|(node, ..)| node.as_str() != NodeName::AUTHORITY).collect())
+    }
+}
+
+/// Enrols a node and writes its bundle.
+pub(crate) fn write_bundle(world: &World, name: &NodeName) -> Result<PathBuf> {
+    let key = PrivateKey::generate(Algorithm::P256)?;
+    let wish = Enrolment::new(name.clone())?;
+    let issued = world.authority.enroll(&wish, Holder::Private(&key))?;
+    let folder = world.path().join(format!("{name}.bundle"));
+    bundle::write(&folder, &world.authority, &issued, &key, &NodeSettings::default())
+        .with_context(|| format!("the bundle of {name}"))?;
+    Ok(folder)
+}
