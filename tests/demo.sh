@@ -34,7 +34,7 @@ start() {
     local bundle=$1 name=${1%.bundle} line=''
     shift
     printf '$ peer run %s %s&\n' "$bundle" "${*:+$* }"
-    : >"$name.out"
+    : >"$name.out" # so that it can be read before the peer has begun
     peer run "$bundle" --listen 127.0.0.1:0 "$@" >"$name.out" 2>"$name.log" &
     pids+=("$!")
     for _ in $(seq 200); do

@@ -5,7 +5,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use shared::cert::Usage;
 use shared::feed::Reason;
 use shared::key::Algorithm;
@@ -299,21 +300,6 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
 }
 
-/// A shell.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Shell {
-    /// bash
-    Bash,
-    /// zsh
-    Zsh,
-    /// fish
-    Fish,
-    /// elvish
-    Elvish,
-    /// PowerShell
-    Powershell,
-}
-
 impl Cli {
     /// Reads the command line; prints help, or what is wrong, and ends with 0 or 2.
     #[must_use]
@@ -325,16 +311,8 @@ impl Cli {
 /// Completions for a shell.
 #[must_use]
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
-    use clap_complete::Shell as Known;
-    let known = match shell {
-        Shell::Bash => Known::Bash,
-        Shell::Zsh => Known::Zsh,
-        Shell::Fish => Known::Fish,
-        Shell::Elvish => Known::Elvish,
-        Shell::Powershell => Known::PowerShell,
-    };
     let mut text = Vec::new();
-    clap_complete::generate(known, &mut Cli::command(), "ca-tool", &mut text);
+    clap_complete::generate(shell, &mut Cli::command(), "ca-tool", &mut text);
     text
 }
 

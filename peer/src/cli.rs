@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use peer::config::is_listen;
 use peer::limits::{PINGS_MAX, SEND_WAIT_MS};
 use shared::key::Algorithm;
@@ -215,21 +216,6 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: Shell,
 }
 
-/// A shell.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Shell {
-    /// bash
-    Bash,
-    /// zsh
-    Zsh,
-    /// fish
-    Fish,
-    /// elvish
-    Elvish,
-    /// PowerShell
-    Powershell,
-}
-
 impl Cli {
     /// Reads the command line; prints help, or what is wrong, and ends with 0 or 2.
     #[must_use]
@@ -241,16 +227,8 @@ impl Cli {
 /// Completions for a shell.
 #[must_use]
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
-    use clap_complete::Shell as Known;
-    let known = match shell {
-        Shell::Bash => Known::Bash,
-        Shell::Zsh => Known::Zsh,
-        Shell::Fish => Known::Fish,
-        Shell::Elvish => Known::Elvish,
-        Shell::Powershell => Known::PowerShell,
-    };
     let mut text = Vec::new();
-    clap_complete::generate(known, &mut Cli::command(), "peer", &mut text);
+    clap_complete::generate(shell, &mut Cli::command(), "peer", &mut text);
     text
 }
 
