@@ -84,15 +84,22 @@ fn a_silent_handshake_is_ended_within_its_bound() {
 }
 
 #[test]
-fn a_thousand_connections_from_one_address_cost_little_and_harm_nobody() {
+fn ten_thousand_connections_from_one_address_cost_little_and_harm_nobody() {
     let network = Network::with(&["alice", "bob"]);
     let alice = network.start("alice", &[]);
     let bob = network.start("bob", &[&alice]);
     bob.wait_links(&["alice"]);
     let before = memory_kib(alice.pid());
-    let held: Vec<TcpStream> =
-        (0..1000).filter_map(|_| TcpStream::connect(alice.address()).ok()).collect();
-    assert!(held.len() > 100, "{}", held.len());
+    // Ten waves, the last one held: a process may open only so many at once.
+    let wave = || -> Vec<TcpStream> {
+        (0..1000).filter_map(|_| TcpStream::connect(alice.address()).ok()).collect()
+    };
+    let mut opened = 0;
+    for _ in 0..9 {
+        opened += wave().len();
+    }
+    let held = wave();
+    assert!(opened + held.len() > 1000, "{opened}");
     assert_eq!(bob.send("alice", "through the crowd"), 0);
     let grown = memory_kib(alice.pid()).saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB");

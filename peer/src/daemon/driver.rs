@@ -233,6 +233,9 @@ impl<F: Fabric> Driver<F> {
             }
             Ask::Feed(update) => {
                 let outcome = self.node.handle_feed(*update, now);
+                if let Err(error) = &outcome {
+                    self.telling.not_imported(error);
+                }
                 let number = self.node.position().number;
                 let _ = reply.send(Answer::Fed { outcome, number });
             }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use host::terminal::escape;
 use peer_core::{DialFailure, Direction, Event};
-use shared::feed::Status;
+use shared::feed::{FeedError, Status};
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::time::{Now, Tick, Timestamp};
@@ -159,6 +159,16 @@ impl Telling {
     /// Files could not be read again; what was loaded before stays.
     pub(super) fn not_reloaded(&self, why: &dyn fmt::Display) {
         warn!("not reloaded, the old settings stay: {why}");
+    }
+
+    /// A feed that somebody brought was refused; a second history is the authority's affair.
+    pub(super) fn not_imported(&self, error: &FeedError) {
+        match error {
+            FeedError::Equivocation { .. } | FeedError::Fork { .. } | FeedError::Forgets { .. } => {
+                warn!("feed refused, look at the authority: {error}");
+            }
+            _ => info!("feed refused: {error}"),
+        }
     }
 
     /// The feed could not be saved; it will be fetched again from a peer.
