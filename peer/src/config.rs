@@ -52,7 +52,7 @@ pub enum Stale {
     /// Stay connected and say so.
     #[default]
     Warn,
-    /// Cut every link.
+    /// Cut every link but the authority's, and make no new one.
     Refuse,
 }
 

@@ -5,6 +5,7 @@ use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::refusal::Code;
 
+use crate::dialling::By;
 use crate::links::{Direction, LinkId};
 
 /// Whoever asked for something; the driver made the number.
@@ -108,8 +109,8 @@ pub enum Outcome {
 /// Why a link ended, as the driver saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The code, if there was a refusal.
-    pub code: Option<Code>,
+    /// The code and whose it is, if there was a refusal.
+    pub refused: Option<(Code, By)>,
     /// In words, for the log.
     pub detail: String,
 }

@@ -119,9 +119,13 @@ impl Authority {
     }
 
     fn sign_head(&mut self, entry: Option<Entry>, now: Timestamp) {
+        self.sign_head_for(entry, now, 30 * 86_400);
+    }
+
+    fn sign_head_for(&mut self, entry: Option<Entry>, now: Timestamp, life_s: i64) {
         let number = self.feed.position().number + u64::from(entry.is_some());
         let hash = entry.as_ref().map_or_else(|| self.feed.hash(), |e| self.feed.hash_with(e));
-        let head = Head { number, hash, at: now, next_update: now.plus_s(30 * 86_400) };
+        let head = Head { number, hash, at: now, next_update: now.plus_s(life_s) };
         let signed = head.sign(&network(), &self.issuing).unwrap();
         let entries = entry.iter().map(Entry::to_bytes).collect();
         let update = Update { snapshot: None, entries, head: signed };
@@ -380,7 +384,7 @@ impl World {
             }
             Happening::Lost { at } => {
                 self.pairs.remove(&at.link);
-                let ended = Ended { code: None, detail: "closed".to_owned() };
+                let ended = Ended { refused: None, detail: "closed".to_owned() };
                 self.hosts[at.node].node.handle_ended(at.link, ended, now);
                 self.settle(at.node);
             }
@@ -523,6 +527,28 @@ fn messages_arrive_and_the_revoked_hear_nothing() {
         world.hosts[1].outcomes.last(),
         Some(&Outcome::Refused(shared::refusal::Code::Revoked))
     );
+}
+
+#[test]
+fn a_stale_feed_is_told_or_ends_the_links_as_the_settings_say() {
+    for refuse in [false, true] {
+        let mut world = World::new(3, 4);
+        world.until("full mesh", 30_000, |w| w.is_full_mesh(|_| true));
+        let now = world.now();
+        assert!(!world.hosts[0].node.is_stale(now.wall));
+        for host in &mut world.hosts {
+            host.node.set_refuse_when_stale(refuse);
+        }
+        // Certificates live a day here, the feed's promise 30: the promise is made shorter.
+        world.authority.sign_head_for(None, now.wall, 600);
+        let update = world.authority.feed.update_since(0).unwrap();
+        world.hosts[0].node.handle_feed(update, now).unwrap();
+        world.settle(0);
+        world.run(590_000);
+        assert!(world.is_full_mesh(|_| true), "refuse {refuse}: fresh");
+        world.run(20_000);
+        assert_eq!(world.is_full_mesh(|_| true), !refuse, "refuse {refuse}: stale");
+    }
 }
 
 /// Twice the size this fabric is meant for: bounded, and a revocation reaches everybody.

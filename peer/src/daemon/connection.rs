@@ -88,11 +88,7 @@ impl Connector {
             Ok(Some((secured, link))) => self.run(secured, link).await,
             Ok(None) => self.hear(News::DialFailed { node, failure: None }).await,
             Err(failure) => {
-                let by = match failure.by {
-                    link::By::Us => By::Us,
-                    link::By::Them => By::Them,
-                    link::By::Neither => By::Neither,
-                };
+                let by = whose(failure.by);
                 let (code, detail, at) = (failure.code, failure.detail, host::clock::wall());
                 let failure = Some(DialFailure { code, by, detail, at });
                 self.hear(News::DialFailed { node, failure }).await;
@@ -164,7 +160,7 @@ impl Connector {
         let _ = begin.send(());
         let ended = match pump.await {
             Ok(end) => describe(end),
-            Err(_) => Ended { code: None, detail: "its task died".to_owned() },
+            Err(_) => Ended { refused: None, detail: "its task died".to_owned() },
         };
         self.hear(News::Ended { link, ended }).await;
     }
@@ -175,7 +171,8 @@ impl Connector {
     }
 
     fn ended(&self, link: LinkId, failure: &Failure) {
-        let ended = Ended { code: failure.code, detail: failure.detail.clone() };
+        let refused = failure.code.map(|code| (code, whose(failure.by)));
+        let ended = Ended { refused, detail: failure.detail.clone() };
         let _ = self.news.try_send(News::Ended { link, ended });
     }
 
@@ -209,16 +206,23 @@ impl Sink for Inlet {
     }
 }
 
+const fn whose(by: link::By) -> By {
+    match by {
+        link::By::Us => By::Us,
+        link::By::Them => By::Them,
+        link::By::Neither => By::Neither,
+    }
+}
+
 fn describe(end: End) -> Ended {
-    let plain = |detail: &str| Ended { code: None, detail: detail.to_owned() };
+    let plain = |detail: &str| Ended { refused: None, detail: detail.to_owned() };
     match end {
         End::Closed => plain("the other side closed it"),
         End::Killed => plain("it was cut"),
         End::Drained => plain("it was closed"),
-        End::Lost(detail) => Ended { code: None, detail },
+        End::Lost(detail) => Ended { refused: None, detail },
         End::Refused { code, by, detail } => {
-            let whose = if by == link::By::Us { "we refused it" } else { "it refused us" };
-            Ended { code: Some(code), detail: format!("{whose}: {code}: {detail}") }
+            Ended { refused: Some((code, whose(by))), detail: format!("refused: {detail}") }
         }
     }
 }

@@ -127,7 +127,7 @@ impl<F: Fabric> Driver<F> {
 
     fn gone(&mut self, link: LinkId, detail: &str, now: Now) {
         self.forget(link);
-        let ended = peer_core::Ended { code: None, detail: detail.to_owned() };
+        let ended = peer_core::Ended { refused: None, detail: detail.to_owned() };
         self.node.handle_ended(link, ended, now);
     }
 

@@ -55,7 +55,8 @@ impl Reloader {
             let mut known = self.bundle.config.peers.clone();
             known.extend(self.extra_peers.clone());
             node.configure(known, now);
-            news.push("node.yaml (peers)".to_owned());
+            node.set_refuse_when_stale(self.bundle.config.stale == crate::config::Stale::Refuse);
+            news.push("node.yaml (peers, feed)".to_owned());
         }
         if changed.contains(&paths.feed()) {
             news.extend(self.feed(node, now)?);

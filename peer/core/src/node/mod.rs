@@ -30,7 +30,7 @@ use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
 use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
-use crate::links::{LinkId, LinkView, Links};
+use crate::links::{LinkId, LinkView, Links, is_authority};
 use crate::mail::Mail;
 use crate::random::Jitter;
 use crate::signer::Signer;
@@ -199,6 +199,11 @@ impl Node {
         Ok(())
     }
 
+    /// Changes what a stale feed means.
+    pub const fn set_refuse_when_stale(&mut self, refuse: bool) {
+        self.settings.refuse_when_stale = refuse;
+    }
+
     /// Tells the node where it can be dialled, once that is known.
     ///
     /// # Errors
@@ -213,13 +218,9 @@ impl Node {
         let Some(gone) = self.links.remove(link) else { return };
         let node = gone.member.node().clone();
         self.forget_link(link, &node, now);
-        if let Some(code) = ended.code {
-            let failure = DialFailure {
-                code: Some(code),
-                by: crate::By::Them,
-                detail: ended.detail.clone(),
-                at: now.wall,
-            };
+        if let Some((code, by)) = ended.refused {
+            let (detail, at) = (ended.detail.clone(), now.wall);
+            let failure = DialFailure { code: Some(code), by, detail, at };
             self.dialling.failed(&node, Some(failure), now.tick, &mut self.jitter);
         }
         self.tell(Event::Unlinked { node, why: ended.detail });
@@ -305,6 +306,17 @@ impl Node {
             }
         }
         self.look_at_staleness(now.wall);
+        if self.settings.refuse_when_stale && self.is_stale(now.wall) {
+            self.close_all("our feed is out of date and node.yaml says to refuse then", now);
+        }
+    }
+
+    /// Ends every member's link; the authority's stays, to bring what is missing.
+    fn close_all(&mut self, why: &str, now: Now) {
+        let links = self.links.iter().filter(|(_, link)| !is_authority(&link.member));
+        for link in links.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.end(link, Way::Cut, why, now);
+        }
     }
 
     /// A link lives no longer than its certificate, and never with a barred one.
