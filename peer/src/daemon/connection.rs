@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::news::News;
-use crate::link::{self, End, Failure, Gate, Secured, Sink};
+use crate::link::{self, End, Failure, Gate, Pass, Secured, Sink};
 
 /// How long a greeting may take once the handshake is done: two round trips and a busy driver.
 const GREETING: Duration = Duration::from_secs(5);
@@ -32,15 +32,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Serves one accepted connection until it ends.
-    pub(super) async fn accept(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr) {
-        let pass = match self.gate.enter(remote.ip(), self.clock.now().tick) {
-            Ok(pass) => pass,
+    /// Asks the gate, before a connection costs a task; a refusal is only counted.
+    pub(super) fn enter(&self, remote: SocketAddr) -> Option<Pass> {
+        match self.gate.enter(remote.ip(), self.clock.now().tick) {
+            Ok(pass) => Some(pass),
             Err(refusal) => {
                 self.turned_away(remote.to_string(), Some(refusal.code), true, refusal.detail);
-                return;
+                None
             }
-        };
+        }
+    }
+
+    /// Serves one accepted connection until it ends.
+    pub(super) async fn accept(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, pass: Pass) {
         let greeted = self.greet_as_listener(tcp).await;
         drop(pass);
         match greeted {

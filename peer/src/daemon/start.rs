@@ -16,7 +16,7 @@ use peer_core::{Node, Settings};
 use shared::feed::Feed;
 use shared::name::NodeName;
 use shared::wire::Greeting;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -36,6 +36,8 @@ use crate::state::State;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
+/// Connections that wait to be accepted; a flood fills it, and a member's attempt then costs a second.
+const BACKLOG: u32 = 1024;
 /// How long a stop may take before what is left is dropped.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -255,7 +257,14 @@ async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Fault> {
         Fault::failed(format!("cannot listen on {address}: {error}"))
             .hint("choose another with `--listen HOST:PORT`, or port 0 for any free one")
     };
-    let tcp = TcpListener::bind(address).await.map_err(taken)?;
+    let place = tokio::net::lookup_host(address).await.map_err(taken)?.next();
+    let place = place.ok_or_else(|| taken(std::io::ErrorKind::NotFound.into()))?;
+    let socket = if place.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(taken)?;
+    // A restarted daemon takes its port back although old connections linger on it.
+    socket.set_reuseaddr(true).map_err(taken)?;
+    socket.bind(place).map_err(taken)?;
+    let tcp = socket.listen(BACKLOG).map_err(taken)?;
     let listening = tcp.local_addr().map_err(taken)?;
     Ok((tcp, listening))
 }
@@ -264,7 +273,9 @@ async fn accept(tcp: TcpListener, connector: Arc<Connector>) {
     loop {
         match tcp.accept().await {
             Ok((stream, remote)) => {
-                tokio::spawn(Arc::clone(&connector).accept(stream, remote));
+                if let Some(pass) = connector.enter(remote) {
+                    tokio::spawn(Arc::clone(&connector).accept(stream, remote, pass));
+                }
             }
             Err(error) => {
                 // Out of file descriptors, most likely: those there are will come free.
