@@ -36,7 +36,8 @@ use crate::state::State;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
-/// Connections that wait to be accepted; a flood fills it, and a member's attempt then costs a second.
+/// Connections that wait to be accepted; a flood fills it, and a member's attempt then costs a
+/// second.
 const BACKLOG: u32 = 1024;
 /// How long a stop may take before what is left is dropped.
 const STOP: Duration = Duration::from_secs(3);
