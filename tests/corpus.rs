@@ -1,7 +1,7 @@
 //! Every decoder survives its corpus, whole and cut at every byte.
 //!
-//! The corpus is committed; `cargo run -p tests --bin write-corpus` makes it anew from a real network,
-//! with cut and damaged copies. What a fuzzer finds is added to it by hand.
+//! The corpus is committed; `cargo run -p tests --bin write-corpus` makes it anew from a real
+//! network, with cut and damaged copies. What a fuzzer finds is added to it by hand.
 
 use std::path::PathBuf;
 
