@@ -4,7 +4,8 @@
 //! measured in short rounds that take turns with the bare thing under it, and what counts is the
 //! ratio within a round.
 //!
-//! **Invariant:** nothing is written to `--out` unless every figure asked for was measured.
+//! **Invariant:** a group of figures is written whole or not at all, and one that fails does not
+//! take the others with it.
 
 mod cut;
 mod durable;
@@ -56,17 +57,20 @@ fn main() -> Result<()> {
     if let Some(which) = &wish.idle {
         return memory::child(which);
     }
-    let mut figures = Vec::new();
-    for (name, measure) in GROUPS {
-        if wish.wants(name) {
-            report::say(&format!("measuring {name} …"))?;
-            figures.extend(measure(wish.effort)?);
-        }
-    }
-    if figures.is_empty() {
+    let wanted: Vec<_> = GROUPS.into_iter().filter(|(name, _)| wish.wants(name)).collect();
+    if wanted.is_empty() {
         bail!("no figure has a name that begins so; the groups are {}", names());
     }
-    report::write(&wish.out, &figures)
+    let mut failed = Vec::new();
+    report::print(report::HEADER)?;
+    for (name, measure) in wanted {
+        report::say(&format!("measuring {name} …"))?;
+        match measure(wish.effort) {
+            Ok(figures) => report::write(&wish.out, &figures)?,
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
 }
 
 fn names() -> String {

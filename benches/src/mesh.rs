@@ -21,6 +21,10 @@ use crate::world::World;
 /// How long a mesh may take to close.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long nothing may change before a mesh counts as settled: where two nodes dialled each other
+/// at once, one of the two links goes a moment later.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// One link as a daemon tells of it: with whom, at which address, since when.
 pub(crate) type Seen = (NodeName, String, Timestamp);
 
@@ -47,22 +51,18 @@ impl Mesh {
         }
         let mesh = Self { running };
         let since = Instant::now();
-        while !mesh.is_full().await? {
+        let mut before = BTreeSet::new();
+        loop {
+            let links = mesh.links().await?;
+            if links.len() == count * (count - 1) && links == before {
+                return Ok(mesh);
+            }
             if since.elapsed() > PATIENCE {
                 bail!("{count} daemons did not become a full mesh within {PATIENCE:?}");
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            before = links;
+            tokio::time::sleep(SETTLED).await;
         }
-        Ok(mesh)
-    }
-
-    async fn is_full(&self) -> Result<bool> {
-        for one in &self.running {
-            if one.links().await?.len() + 1 != self.running.len() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Every link as both of its ends tell of it.
