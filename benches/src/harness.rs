@@ -73,7 +73,7 @@ impl Samples {
         let last = sorted.len().saturating_sub(1);
         #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
         #[allow(clippy::cast_possible_truncation, reason = "a share of a small count")]
-        let index = (last as f64 * share).ceil() as usize;
+        let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
         sorted.get(index.min(last)).copied().unwrap_or(f64::NAN)
     }
 

@@ -128,10 +128,12 @@ impl Anchors {
         Ok(())
     }
 
-    /// Builds the path from a node's certificate to one of the roots.
+    /// Builds the path from a node's certificate, whose issuer's name the caller has read with it,
+    /// to one of the roots.
     pub(super) fn path(
         &self,
         leaf: &NodeCert,
+        issuer_dn: Vec<u8>,
         above: &[&[u8]],
         usage: Usage,
         now: Timestamp,
@@ -145,7 +147,7 @@ impl Anchors {
             return Err(foreign("the chain ends at no root of ours"));
         }
         self.webpki_path(leaf, above, usage, now)?;
-        self.trace(leaf, &issuers, now)
+        self.trace(leaf, issuer_dn, &issuers, now)
     }
 
     fn webpki_path(
@@ -182,15 +184,20 @@ impl Anchors {
 
     /// Walks the path again by name and key, for what webpki does not check and what the
     /// revocation set is asked about.
-    fn trace(&self, leaf: &NodeCert, issuers: &[CaCert], now: Timestamp) -> Result<Path, Refusal> {
-        let facts = crate::cert::Facts::read(&leaf.der).map_err(|e| foreign(e.to_string()))?;
+    fn trace(
+        &self,
+        leaf: &NodeCert,
+        issuer_dn: Vec<u8>,
+        issuers: &[CaCert],
+        now: Timestamp,
+    ) -> Result<Path, Refusal> {
         let mut path = Path {
             issuers: Vec::with_capacity(2),
             leaf_issuer: KeyId::new([0; 20]),
             not_before: leaf.not_before,
             not_after: leaf.not_after,
         };
-        let mut wanted = facts.issuer_dn;
+        let mut wanted = issuer_dn;
         for _ in 0..CHAIN_CERTS_MAX {
             let root = self.roots.iter().map(|r| &r.cert).find(|c| c.subject_dn == wanted);
             let next = root.or_else(|| issuers.iter().find(|c| c.subject_dn == wanted));

@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::anchors::Anchors;
-use crate::cert::{CertError, NodeCert, Usage};
+use crate::cert::{CertError, Facts, NodeCert, Usage};
 use crate::feed::{ChainIds, Feed, FeedError, LeafIds, Mark, News, RevocationSet, Status, Update};
 use crate::id::sha256_of;
 use crate::name::NodeName;
@@ -212,7 +212,7 @@ fn build(
     let Some((leaf, above)) = chain.split_first() else {
         return Err(Refusal::new(Code::NoCertificate, "no certificate was presented"));
     };
-    let cert = NodeCert::read(leaf).map_err(|error| {
+    let refused = |error: CertError| {
         let code = match error {
             CertError::Shape(_) => Code::WrongUsage,
             // A key or extension of no kind we use: nothing our authority ever signed.
@@ -220,8 +220,11 @@ fn build(
             _ => Code::Malformed,
         };
         Refusal::new(code, error.to_string())
-    })?;
-    let path = anchors.path(&cert, above, usage, now)?;
+    };
+    let facts = Facts::read(leaf).map_err(refused)?;
+    let issuer_dn = facts.issuer_dn.clone();
+    let cert = NodeCert::from_facts(facts).map_err(refused)?;
+    let path = anchors.path(&cert, issuer_dn, above, usage, now)?;
     if cert.network != *anchors.network() {
         let detail = format!("it belongs to {}, not to {}", cert.network, anchors.network());
         return Err(Refusal::new(Code::WrongNetwork, detail));
