@@ -19,11 +19,11 @@ pub const DIAL_ADDRESSES_MAX: usize = 4;
 pub const GATE_PER_ADDRESS: usize = 16;
 /// Handshakes at once in all: 256 of 700 µs each are 0.2 s of one core.
 pub const GATE_OVERALL: usize = 256;
-/// Handshakes one address may begin at once after a pause.
-pub const GATE_BURST: u32 = 64;
-/// Handshakes per second of one address thereafter: 32 of 150 µs for a stranger are 0.5 % of a
-/// core.
-pub const GATE_PER_SECOND: u32 = 32;
+/// Handshakes one address may begin at once after a pause: a hundred nodes behind one NAT restart.
+pub const GATE_BURST: u32 = 128;
+/// Handshakes per second of one address thereafter: 128 of 150 µs for a stranger are 2 % of a core,
+/// and a hundred nodes behind one NAT find each other again within a second.
+pub const GATE_PER_SECOND: u32 = 128;
 /// Addresses remembered by the gate, 64 bytes each; unknown ones are refused while all are busy.
 pub const GATE_ADDRESSES_MAX: usize = 4096;
 
