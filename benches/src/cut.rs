@@ -33,6 +33,11 @@ use crate::world::World;
 /// How long anything may take before the run has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between the outcast's last link and the revocation: its arrival has spread by then. Long enough
+/// also for the daemons' gates, which let one address begin 32 handshakes a second: a round has two
+/// with the first daemon.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// Measures the group.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
@@ -87,8 +92,7 @@ fn same_links(
 /// Milliseconds until the last link had ended, and until the revocation was on the disk.
 async fn one_round(world: &Arc<World>, mesh: &Mesh, round: usize) -> Result<(f64, f64)> {
     let outcast = Outcast::new(world, round, &mesh.running).await?;
-    // Its arrival has spread and been acknowledged on every socket by then.
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::sleep(SETTLE).await;
     let start = Instant::now();
     let revoking = {
         let (world, node) = (Arc::clone(world), outcast.node.clone());
