@@ -141,11 +141,11 @@ impl<F: Fabric> Driver<F> {
         while let Some(action) = self.node.poll_action() {
             self.act(action);
         }
-        let greeting = self.node.greeting();
+        let node = &self.node;
         self.greeting.send_if_modified(|current| {
-            let changed = *current != greeting;
+            let changed = !node.greets_with(current);
             if changed {
-                *current = greeting;
+                *current = node.greeting();
             }
             changed
         });

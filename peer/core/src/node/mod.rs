@@ -141,6 +141,15 @@ impl Node {
         }
     }
 
+    /// Whether this is the greeting to send now; costs no copy.
+    #[must_use]
+    pub fn greets_with(&self, greeting: &Greeting) -> bool {
+        let position = self.feed.position();
+        greeting.presence == self.presence_bytes
+            && greeting.feed_number == position.number
+            && greeting.feed_at == position.at
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -202,15 +211,6 @@ impl Node {
     /// Changes what a stale feed means.
     pub const fn set_refuse_when_stale(&mut self, refuse: bool) {
         self.settings.refuse_when_stale = refuse;
-    }
-
-    /// Tells the node where it can be dialled, once that is known.
-    ///
-    /// # Errors
-    /// [`Refusal`] if the key gives no signature.
-    pub fn set_addresses(&mut self, addresses: Vec<String>, now: Now) -> Result<(), Refusal> {
-        self.presence.addresses = addresses;
-        self.sign_presence(now)
     }
 
     /// A link ended, by whatever; a link that [`Action::End`] ended need not be told.
