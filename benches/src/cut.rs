@@ -184,6 +184,7 @@ fn greeting(
         roles: Vec::new(),
         feed_number: position.number,
         policy_number: 0,
+        relays: Vec::new(),
     };
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     Ok(Greeting {

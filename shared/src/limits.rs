@@ -10,6 +10,8 @@ pub const LABEL_BYTES_MAX: usize = 63;
 pub const GROUPS_MAX: usize = 32;
 /// Roles on one certificate: there are fewer than ten roles, sixteen leaves room.
 pub const ROLES_MAX: usize = 16;
+/// Relays named in a presence: one may fail, and one more for the way back.
+pub const RELAYS_MAX: usize = 3;
 /// Extra DNS names and IP addresses on one certificate.
 pub const ALT_NAMES_MAX: usize = 32;
 

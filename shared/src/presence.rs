@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use crate::cert::Usage;
 use crate::id::InstanceId;
 use crate::key::{KeyError, PrivateKey};
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, ROLES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, RELAYS_MAX, ROLES_MAX};
 use crate::name::{Label, NetworkName, NodeName};
 use crate::refusal::{Code, Refusal};
 use crate::statement::{self, Topic, Unverified, cbor};
@@ -48,6 +48,9 @@ pub struct Presence {
     /// The policy's number it has.
     #[n(8)]
     pub policy_number: u64,
+    /// Linked members with the role `relay`, through which it can be reached too.
+    #[n(9)]
+    pub relays: Vec<NodeName>,
 }
 
 impl Presence {
@@ -84,6 +87,7 @@ impl Presence {
     fn is_bounded(&self) -> bool {
         self.addresses.len() <= ADDRESSES_MAX
             && self.roles.len() <= ROLES_MAX
+            && self.relays.len() <= RELAYS_MAX
             && self.addresses.iter().all(|address| is_address(address))
     }
 }

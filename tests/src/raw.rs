@@ -236,6 +236,7 @@ pub fn greeting(credentials: &Credentials, boot: u64) -> Greeting {
         roles: Vec::new(),
         feed_number: 0,
         policy_number: 0,
+        relays: Vec::new(),
     };
     let chain: Vec<&[u8]> = credentials.chain.iter().map(Vec::as_slice).collect();
     let presence = presence.sign(&network, &credentials.private(), &chain).unwrap();

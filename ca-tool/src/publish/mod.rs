@@ -184,6 +184,7 @@ impl<'a> Desk<'a> {
             roles: vec![role],
             feed_number: position.number,
             policy_number: 0,
+            relays: Vec::new(),
         };
         let chain: Vec<&[u8]> = identity.chain.iter().map(Vec::as_slice).collect();
         let presence = presence.sign(authority.network(), &identity.key, &chain)?;

@@ -49,6 +49,7 @@ fn presence(authority: &Authority, issued: &Issued, key: &PrivateKey) -> Vec<u8>
         roles: Vec::new(),
         feed_number: 0,
         policy_number: 0,
+        relays: Vec::new(),
     };
     let chain: Vec<&[u8]> = issued.chain.iter().map(Vec::as_slice).collect();
     presence.sign(authority.network(), key, &chain).unwrap()

@@ -29,6 +29,18 @@ pub enum Way {
     Close,
 }
 
+/// A dial: whom, and by which way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// A node at an address that a person configured or the node itself signed.
+    Known {
+        /// Whom to expect.
+        node: NodeName,
+        /// Where.
+        address: String,
+    },
+}
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -48,13 +60,8 @@ pub enum Action {
         /// How.
         way: Way,
     },
-    /// Dial a node.
-    Dial {
-        /// Whom to expect.
-        node: NodeName,
-        /// Where.
-        address: String,
-    },
+    /// Dial.
+    Dial(Call),
     /// Write the feed to disk.
     SaveFeed,
     /// Put a message into the inbox, then call [`crate::Node::handle_stored`].

@@ -19,7 +19,7 @@ mod node;
 mod random;
 mod signer;
 
-pub use action::{Action, Class, Ended, Event, Outcome, RequestId, Way};
+pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
 pub use dialling::{By, DialFailure, Prospect, Standing};
 pub use links::{Direction, LinkId, LinkView};
 pub use node::{Arrival, Decision, Node, Settings};

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use peer_core::{
-    Action, Arrival, By, Decision, DialFailure, Direction, Ended, LinkId, Node, Outcome, Settings,
-    Signer,
+    Action, Arrival, By, Call, Decision, DialFailure, Direction, Ended, LinkId, Node, Outcome,
+    Settings, Signer,
 };
 use shared::cert::{Attributes, CaSigner, Draft, Kind, Profile, Subject, Usage, Usages};
 use shared::feed::{Act, CertRef, Entry, Feed, Head, Reason, RevocationSet, Update};
@@ -278,7 +278,7 @@ impl World {
                 Action::Send { link, frame, .. } => self.carry(link, frame),
                 Action::Ping { link, nonce } => self.carry(link, Body::Ping(nonce).to_frame()),
                 Action::End { link, .. } => self.hang_up(link),
-                Action::Dial { node, .. } => {
+                Action::Dial(Call::Known { node, .. }) => {
                     let latency = 20 + self.roll(20);
                     self.after(latency, Happening::Dialled { from: index, to: node });
                 }

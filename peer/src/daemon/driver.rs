@@ -158,7 +158,7 @@ impl<F: Fabric> Driver<F> {
                 self.fabric.end(link, way);
                 self.forget(link);
             }
-            Action::Dial { node, address } => self.fabric.dial(node, address),
+            Action::Dial(call) => self.fabric.dial(call),
             Action::SaveFeed => {
                 let _ = self.feed.send(self.node.feed().clone());
             }

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peer_core::{LinkId, Way};
+use peer_core::{Call, LinkId, Way};
 use shared::limits::{FEED_CHUNKS_MAX, FEED_DELTA_MAX};
-use shared::name::NodeName;
 use tokio::sync::mpsc;
 
 use super::connection::Connector;
@@ -29,7 +28,7 @@ pub enum Carried {
 /// Links, as the driver sees them. Events (a link came up, frames, it ended) arrive as news.
 pub trait Fabric: Send + 'static {
     /// Begins to dial; the outcome arrives as news.
-    fn dial(&mut self, node: NodeName, address: String);
+    fn dial(&mut self, call: Call);
     /// A connection asks to become a link: from now on it can be cut.
     fn register(&mut self, link: LinkId, kill: KillSwitch);
     /// The link can carry frames.
@@ -104,9 +103,11 @@ impl DirectFabric {
 }
 
 impl Fabric for DirectFabric {
-    fn dial(&mut self, node: NodeName, address: String) {
+    fn dial(&mut self, call: Call) {
         let connector = Arc::clone(&self.connector);
-        tokio::spawn(connector.dial(node, address));
+        match call {
+            Call::Known { node, address } => drop(tokio::spawn(connector.dial(node, address))),
+        }
     }
 
     fn register(&mut self, link: LinkId, kill: KillSwitch) {

@@ -14,4 +14,4 @@ pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
 /// The ALPN protocol name (RFC 7301); the number is the framing's version.
 pub const ALPN: &[u8] = b"conclave/1";
 /// The version of what is said inside the frames; an older peer is refused with `version`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

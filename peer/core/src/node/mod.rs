@@ -10,6 +10,7 @@
 //! **Invariant:** after any call the table holds no link whose chain the live set bars.
 
 mod arrival;
+mod look;
 mod news;
 mod talk;
 
@@ -21,7 +22,7 @@ use shared::id::InstanceId;
 use shared::name::{Label, NetworkName, NodeName};
 use shared::presence::{Presence, SignedPresence};
 use shared::refusal::Refusal;
-use shared::time::{Now, Tick, Timestamp};
+use shared::time::{Now, Tick};
 use shared::verify::Verifier;
 use shared::wire::{Body, Greeting, VERSION};
 
@@ -30,7 +31,7 @@ use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
 use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
-use crate::links::{LinkId, LinkView, Links, is_authority};
+use crate::links::{LinkId, LinkView, Links};
 use crate::mail::Mail;
 use crate::random::Jitter;
 use crate::signer::Signer;
@@ -103,6 +104,7 @@ impl Node {
             roles: settings.roles.clone(),
             feed_number: feed.position().number,
             policy_number: 0,
+            relays: Vec::new(),
         };
         let mut node = Self {
             jitter: Jitter::new(settings.seed),
@@ -284,83 +286,6 @@ impl Node {
         self.links.iter().filter(|(_, link)| link.ready).map(|(id, _)| id).collect()
     }
 
-    /// A regular look at everything that changes only with time.
-    fn look(&mut self, now: Now) {
-        for link in self.links.dead(now.tick) {
-            self.end(link, Way::Cut, "it was silent too long", now);
-        }
-        self.look_at_dates(now);
-        for link in self.links.ping_due(now.tick) {
-            self.push(Action::Ping { link, nonce: 0 });
-        }
-        for request in self.mail.overdue(now.tick) {
-            self.answer(request, crate::Outcome::Unreachable("no answer came in time"));
-        }
-        if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
-            self.announce();
-        }
-        let links = &self.links;
-        for node in self.directory.forget(now.tick, |node| links.member_link(node).is_some()) {
-            if !self.dialling.configured().contains(&node) {
-                self.dialling.forget(&node);
-            }
-        }
-        self.look_at_staleness(now.wall);
-        if self.settings.refuse_when_stale && self.is_stale(now.wall) {
-            self.close_all("our feed is out of date and node.yaml says to refuse then", now);
-        }
-    }
-
-    /// Ends every member's link; the authority's stays, to bring what is missing.
-    fn close_all(&mut self, why: &str, now: Now) {
-        let links = self.links.iter().filter(|(_, link)| !is_authority(&link.member));
-        for link in links.map(|(id, _)| id).collect::<Vec<_>>() {
-            self.end(link, Way::Cut, why, now);
-        }
-    }
-
-    /// A link lives no longer than its certificate, and never with a barred one.
-    fn look_at_dates(&mut self, now: Now) {
-        let judged: Vec<(LinkId, Refusal)> = self
-            .links
-            .iter()
-            .filter_map(|(id, link)| {
-                Some((id, self.verifier.recheck(&link.member, now.wall).err()?))
-            })
-            .collect();
-        for (link, refusal) in judged {
-            self.end(link, Way::Cut, &refusal.to_string(), now);
-        }
-    }
-
-    fn look_at_staleness(&mut self, now: Timestamp) {
-        let Some(head) = self.feed.head() else { return };
-        let life = head.next_update.ms_since(head.at).max(1);
-        let age = now.ms_since(head.at);
-        let told = if age >= life { Some(true) } else { (age >= life / 3 * 2).then_some(false) };
-        if told.is_some() && told != self.stale_told {
-            self.tell(Event::FeedStale { past: told == Some(true) });
-        }
-        self.stale_told = told;
-    }
-
-    /// Whether the feed is past the time by which it should have been signed again.
-    #[must_use]
-    pub fn is_stale(&self, now: Timestamp) -> bool {
-        self.feed.head().is_some_and(|head| now > head.next_update)
-    }
-
-    fn dial_due(&mut self, now: Now) {
-        if self.barred || (self.settings.refuse_when_stale && self.is_stale(now.wall)) {
-            return;
-        }
-        let verifier = Arc::clone(&self.verifier);
-        let barred = |node: &NodeName| is_out(&verifier, node);
-        for (node, address) in self.dialling.due(now.tick, barred) {
-            self.push(Action::Dial { node, address });
-        }
-    }
-
     /// Ends a link by our will and forgets it.
     fn end(&mut self, link: LinkId, way: Way, why: &str, now: Now) {
         let Some(gone) = self.links.remove(link) else { return };
@@ -413,9 +338,4 @@ impl Node {
     fn push(&mut self, action: Action) {
         self.actions.push_back(action);
     }
-}
-
-/// Whether a name as a whole is out: on hold, or revoked and not seen with a newer certificate.
-fn is_out(verifier: &Verifier, node: &NodeName) -> bool {
-    verifier.read_set(|set| set.hold_of(node).is_some()).unwrap_or(true)
 }
