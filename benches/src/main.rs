@@ -13,6 +13,7 @@ mod handshake;
 mod harness;
 mod issue;
 mod link;
+mod load;
 mod memory;
 mod mesh;
 mod pipe;
@@ -32,19 +33,20 @@ struct Wish {
     prefixes: Vec<String>,
     effort: Effort,
     out: PathBuf,
-    /// Set in the processes that `memory` starts.
-    idle: Option<String>,
+    /// Set in the processes that a group starts: which, and its argument.
+    child: Option<(&'static str, String)>,
 }
 
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
     ("issue.durable", durable::measure),
     ("link", link::measure),
+    ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
     ("revoke.cut_ms", cut::measure),
     ("start.listening_ms", start::measure),
@@ -54,8 +56,10 @@ fn main() -> Result<()> {
     let wish = Wish::parse(std::env::args().skip(1))?;
     host::random::warm_up()?;
     tls::warm_up()?;
-    if let Some(which) = &wish.idle {
-        return memory::child(which);
+    match &wish.child {
+        Some((memory::CHILD, which)) => return memory::child(which),
+        Some((_, count)) => return load::child(count),
+        None => {}
     }
     let wanted: Vec<_> = GROUPS.into_iter().filter(|(name, _)| wish.wants(name)).collect();
     if wanted.is_empty() {
@@ -80,7 +84,7 @@ fn names() -> String {
 impl Wish {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
         let out = PathBuf::from("docs");
-        let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out, idle: None };
+        let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out, child: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "all" => wish.prefixes.push(String::new()),
@@ -89,12 +93,13 @@ impl Wish {
                     Some(folder) => wish.out = PathBuf::from(folder),
                     None => bail!("--out needs a folder"),
                 },
-                memory::CHILD => wish.idle = args.next(),
+                memory::CHILD => wish.child = args.next().map(|which| (memory::CHILD, which)),
+                load::CHILD => wish.child = args.next().map(|count| (load::CHILD, count)),
                 flag if flag.starts_with('-') => bail!("unknown option {flag}"),
                 prefix => wish.prefixes.push(prefix.to_owned()),
             }
         }
-        if wish.prefixes.is_empty() && wish.idle.is_none() {
+        if wish.prefixes.is_empty() && wish.child.is_none() {
             bail!("usage: bench all | NAME… [--quick] [--out DIR]; the groups are {}", names());
         }
         Ok(wish)

@@ -64,7 +64,8 @@ pub(crate) fn child(which: &str) -> Result<()> {
     crate::report::print(&format!("{kib}\n"))
 }
 
-fn resident_kib() -> Result<f64> {
+/// What the process holds, in KiB.
+pub(crate) fn resident_kib() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let text = line.and_then(|rest| rest.trim().strip_suffix(" kB"));

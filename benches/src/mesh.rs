@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ca_tool::bundle::{self, NodeSettings};
 use ca_tool::{Enrolment, Holder};
 use peer::bundle::Bundle;
+use peer::control::protocol::Status;
 use peer::control::{Client, Reply, Request};
 use peer::daemon::{Daemon, Start};
 use shared::key::{Algorithm, PrivateKey};
@@ -78,7 +79,7 @@ impl Mesh {
     /// Ends all daemons.
     pub(crate) async fn stop(self) {
         for one in self.running {
-            one.daemon.stop().await;
+            one.stop().await;
         }
     }
 }
@@ -87,6 +88,15 @@ impl Running {
     async fn start(world: &World, name: &str, known: Option<(NodeName, String)>) -> Result<Self> {
         let name = NodeName::parse(name)?;
         let folder = write_bundle(world, &name)?;
+        Self::open(folder, name, known).await
+    }
+
+    /// Starts a daemon on a bundle, told one other node or none.
+    pub(crate) async fn open(
+        folder: PathBuf,
+        name: NodeName,
+        known: Option<(NodeName, String)>,
+    ) -> Result<Self> {
         let bundle = Bundle::open(&folder)?;
         let lock = bundle.lock()?;
         let start = Start {
@@ -100,15 +110,31 @@ impl Running {
         Ok(Self { name, address: daemon.listening.to_string(), folder, daemon })
     }
 
+    /// How many nodes it knows, and how many of them it is linked with.
+    pub(crate) async fn knows(&self) -> Result<(usize, usize)> {
+        let status = self.status().await?;
+        Ok((status.known.len(), status.links.len()))
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(self) {
+        self.daemon.stop().await;
+    }
+
     async fn links(&self) -> Result<Vec<Seen>> {
+        let links = self.status().await?.links.into_iter();
+        let seen = links.map(|link| (link.node, link.address, link.since));
+        // The authority comes and goes; it is no link of the mesh.
+        Ok(seen.filter(|(node, ..)| node.as_str() != NodeName::AUTHORITY).collect())
+    }
+
+    async fn status(&self) -> Result<Box<Status>> {
         let client = Client::new(&self.folder);
         let reply = tokio::task::spawn_blocking(move || client.ask_one(&Request::Status)).await?;
         let Reply::Status(status) = reply.map_err(|fault| anyhow!("{fault}"))? else {
             bail!("the daemon answered something else");
         };
-        let seen = status.links.into_iter().map(|link| (link.node, link.address, link.since));
-        // The authority comes and goes; it is no link of the mesh.
-        Ok(seen.filter(|(node, ..)| node.as_str() != NodeName::AUTHORITY).collect())
+        Ok(status)
     }
 }
 
