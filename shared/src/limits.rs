@@ -12,6 +12,9 @@ pub const GROUPS_MAX: usize = 32;
 pub const ROLES_MAX: usize = 16;
 /// Relays named in a presence: one may fail, and one more for the way back.
 pub const RELAYS_MAX: usize = 3;
+/// Addresses in one offer to meet directly: the one a relay sees, and one on a common LAN. More
+/// would only serve to aim us at somebody.
+pub const PUNCH_ADDRESSES_MAX: usize = 2;
 /// Extra DNS names and IP addresses on one certificate.
 pub const ALT_NAMES_MAX: usize = 32;
 

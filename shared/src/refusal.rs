@@ -39,11 +39,13 @@ pub enum Code {
     Policy,
     /// What was sent cannot be read: a certificate, a greeting, a frame.
     Malformed,
+    /// A relay has no link with the node that was asked for, or the node did not answer it.
+    Unreachable,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoCertificate,
         Self::ForeignAuthority,
         Self::Expired,
@@ -58,6 +60,7 @@ impl Code {
         Self::Quota,
         Self::Policy,
         Self::Malformed,
+        Self::Unreachable,
     ];
 
     /// The code as it stands in logs, in output and on the wire.
@@ -78,6 +81,7 @@ impl Code {
             Self::Quota => "quota",
             Self::Policy => "policy",
             Self::Malformed => "malformed",
+            Self::Unreachable => "unreachable",
         }
     }
 

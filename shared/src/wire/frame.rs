@@ -9,7 +9,7 @@ pub const HEADER_BYTES: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The dialler's greeting.
-    Hello,
+    Hello = 1,
     /// The listener's greeting: the link is up.
     Welcome,
     /// A refusal with its code; the connection ends.
@@ -34,10 +34,22 @@ pub enum Kind {
     Bulk,
     /// A clean goodbye.
     Bye,
+    /// To a relay: connect me with a node.
+    CircuitAsk = 56,
+    /// From a relay: a node wants to talk with you.
+    CircuitCall = 57,
+    /// To a relay: I take the call.
+    CircuitTake = 58,
+    /// From a relay: what follows is the other end's.
+    CircuitReady = 59,
+    /// To a relay: I do not take the call.
+    CircuitDecline = 60,
+    /// Between the ends of a relayed link: let us meet directly.
+    Punch = 61,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 19] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -51,18 +63,24 @@ impl Kind {
         Self::Receipt,
         Self::Bulk,
         Self::Bye,
+        Self::CircuitAsk,
+        Self::CircuitCall,
+        Self::CircuitTake,
+        Self::CircuitReady,
+        Self::CircuitDecline,
+        Self::Punch,
     ];
 
     /// Its octet on the wire.
     #[must_use]
     pub const fn octet(self) -> u8 {
-        self as u8 + 1
+        self as u8
     }
 
     /// Reads the octet.
     #[must_use]
     pub fn from_octet(octet: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(octet.checked_sub(1)?)).copied()
+        Self::ALL.into_iter().find(|kind| kind.octet() == octet)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
 use crate::feed::Part;
 use crate::limits::{MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX};
@@ -113,6 +114,8 @@ pub enum Body {
     Bulk(Vec<u8>),
     /// Goodbye.
     Bye,
+    /// About a circuit through a relay.
+    Circuit(Circuit),
 }
 
 #[derive(Encode, Decode)]
@@ -141,6 +144,7 @@ impl Body {
             Kind::Receipt => whole(payload).map(Self::Receipt),
             Kind::Bulk => Some(Self::Bulk(payload.to_vec())),
             Kind::Bye => payload.is_empty().then_some(Self::Bye),
+            kind => Circuit::parse(kind, payload).map(Self::Circuit),
         };
         parsed.ok_or(wrong)
     }
@@ -162,6 +166,7 @@ impl Body {
             Self::Receipt(_) => Kind::Receipt,
             Self::Bulk(_) => Kind::Bulk,
             Self::Bye => Kind::Bye,
+            Self::Circuit(circuit) => circuit.kind(),
         }
     }
 
@@ -193,6 +198,7 @@ impl Body {
             Self::Receipt(receipt) => cbor(|e| e.encode(receipt)?.ok()),
             Self::Bulk(bytes) => return frame_into(buffer, Kind::Bulk, bytes),
             Self::Bye => Vec::new(),
+            Self::Circuit(circuit) => circuit.payload(),
         };
         frame_into(buffer, self.kind(), &payload)
     }

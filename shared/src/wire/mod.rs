@@ -5,13 +5,17 @@
 //!
 //! **Invariant:** a reader never waits for more than [`crate::limits::FRAME_BYTES_MAX`] bytes.
 
+mod circuit;
 mod frame;
 mod message;
 
+pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
 
 /// The ALPN protocol name (RFC 7301); the number is the framing's version.
 pub const ALPN: &[u8] = b"conclave/1";
+/// The ALPN name of a connection that asks for a circuit, or takes one.
+pub const ALPN_RELAY: &[u8] = b"conclave-relay/1";
 /// The version of what is said inside the frames; an older peer is refused with `version`.
 pub const VERSION: u32 = 2;
