@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 
+use shared::archive::Shelf;
 use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
 use shared::feed::{Entry, Part, Staging, read_file, write_file};
 use shared::presence::SignedPresence;
@@ -17,7 +18,7 @@ use shared::wire::{Body, split};
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 9] = [
+pub(crate) const ALL: [(&str, Decoder); 10] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -27,6 +28,7 @@ pub(crate) const ALL: [(&str, Decoder); 9] = [
     ("feed_file", feed_file),
     ("frame", frame),
     ("presence", presence),
+    ("archive", archive),
 ];
 
 /// X.509 certificates, and with them the attributes extension.
@@ -95,4 +97,13 @@ pub(crate) fn frame(bytes: &[u8]) {
 /// A presence, before it is believed.
 pub(crate) fn presence(bytes: &[u8]) {
     black_box(SignedPresence::peek(bytes));
+}
+
+/// A file of statements.
+pub(crate) fn archive(bytes: &[u8]) {
+    for shelf in [Shelf::Directory, Shelf::Evidence] {
+        if let Some(list) = shelf.read(bytes, 256) {
+            assert_eq!(shelf.write(&list), bytes, "a file has one encoding");
+        }
+    }
 }

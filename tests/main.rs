@@ -16,6 +16,7 @@ mod bounds;
 mod corpus;
 mod dates;
 mod demo;
+mod discovery;
 mod feed;
 mod house;
 mod instance;

@@ -12,7 +12,7 @@ use ca_tool::{Enrolment, Holder};
 use peer::bundle::Bundle;
 use peer::control::protocol::Status;
 use peer::control::{Client, Reply, Request};
-use peer::daemon::{Daemon, Start};
+use peer::daemon::{Daemon, FindBy, Start};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
 use shared::time::Timestamp;
@@ -104,6 +104,7 @@ impl Running {
             lock,
             listen: Some("127.0.0.1:0".to_owned()),
             peers: known.into_iter().collect(),
+            finding: FindBy::default(),
             on_listening: Box::new(|_| {}),
         };
         let daemon = Daemon::start(start).await.map_err(|fault| anyhow!("{fault}"))?;

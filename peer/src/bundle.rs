@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NODE.bundle/  node.yaml id/node.key id/node.crt trust.pem feed inbox/
-//!               state.redb lock control.sock     (made by the running peer)
+//!               state.redb directory evidence/ lock control.sock   (made by the running peer)
 //! ```
 //!
 //! **Invariant:** an open [`Bundle`] has a key that fits its certificate, a certificate of its own
@@ -236,6 +236,18 @@ impl Paths {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.folder.join("state.redb")
+    }
+
+    /// `directory`: presences remembered from run to run.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.folder.join("directory")
+    }
+
+    /// `evidence/`
+    #[must_use]
+    pub fn evidence(&self) -> PathBuf {
+        self.folder.join("evidence")
     }
 
     /// What a running peer watches for changes.

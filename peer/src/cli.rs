@@ -97,9 +97,12 @@ pub(crate) struct RunArgs {
     /// Where to listen, instead of where node.yaml says; port 0 is any free one.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
     pub(crate) listen: Option<String>,
-    /// A peer to dial, besides those of node.yaml.
-    #[arg(long, value_name = "NAME=HOST:PORT", value_parser = peer)]
-    pub(crate) peer: Vec<(NodeName, String)>,
+    /// A peer to dial, besides those of node.yaml; without a name, whoever of the network is there.
+    #[arg(long, value_name = "[NAME=]HOST:PORT", value_parser = dialled)]
+    pub(crate) peer: Vec<(Option<NodeName>, String)>,
+    /// Announce and look for nothing on the local network.
+    #[arg(long)]
+    pub(crate) no_lan: bool,
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,
@@ -259,6 +262,15 @@ fn listen(text: &str) -> Result<String, String> {
     is_listen(text).then(|| text.to_owned()).ok_or_else(|| "not an address HOST:PORT".to_owned())
 }
 
+fn dialled(text: &str) -> Result<(Option<NodeName>, String), String> {
+    if text.contains('=') {
+        return peer(text).map(|(name, at)| (Some(name), at));
+    }
+    is_address(text)
+        .then(|| (None, text.to_owned()))
+        .ok_or_else(|| "not an address HOST:PORT".into())
+}
+
 fn peer(text: &str) -> Result<(NodeName, String), String> {
     let (name, at) = text.split_once('=').ok_or("not of the form NAME=HOST:PORT")?;
     if !is_address(at) {
@@ -283,6 +295,7 @@ mod tests {
         let accepts = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         for line in [
             "peer run b --listen [::1]:0 --peer alice=a:1 --log json",
+            "peer run b --peer 192.0.2.7:7400 --no-lan",
             "peer send b alice - --lines --json",
             "peer send b alice -hello",
             "peer inbox b --clear",
@@ -293,6 +306,7 @@ mod tests {
         for line in [
             "peer run b --listen nowhere",
             "peer run b --peer alice",
+            "peer run b --peer =a:1",
             "peer send b Alice x",
             "peer ping b alice --count 0",
             "peer inbox b --clear --follow",

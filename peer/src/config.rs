@@ -12,7 +12,10 @@ use shared::limits::ADDRESSES_MAX;
 use shared::name::{NetworkName, NodeName};
 use shared::presence::is_address;
 
-use crate::limits::{INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT, INBOX_COUNT_MAX, PEERS_MAX};
+use crate::limits::{
+    INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT, INBOX_COUNT_MAX, INTERFACES_MAX, PEERS_MAX,
+    SEEDS_MAX,
+};
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,43 @@ pub enum Stale {
     Refuse,
 }
 
+/// Finding others on the local network by multicast DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "LanText")]
+pub enum Lan {
+    /// Where it listens for others than this machine itself.
+    #[default]
+    Usual,
+    /// Not at all.
+    Off,
+    /// On these interfaces, whatever they are.
+    Interfaces(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LanText {
+    Switch(bool),
+    Word(String),
+    Some { interfaces: Vec<String> },
+}
+
+impl TryFrom<LanText> for Lan {
+    type Error = &'static str;
+    fn try_from(text: LanText) -> Result<Self, Self::Error> {
+        match text {
+            LanText::Switch(true) => Ok(Self::Usual),
+            LanText::Switch(false) => Ok(Self::Off),
+            LanText::Word(word) if word == "on" => Ok(Self::Usual),
+            LanText::Word(word) if word == "off" => Ok(Self::Off),
+            LanText::Some { interfaces } if (1..=INTERFACES_MAX).contains(&interfaces.len()) => {
+                Ok(Self::Interfaces(interfaces))
+            }
+            _ => Err("neither on, nor off, nor {interfaces: [eth0]}"),
+        }
+    }
+}
+
 /// How much an inbox holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxBounds {
@@ -82,6 +122,10 @@ pub struct NodeConfig {
     pub listen: String,
     /// Peers it dials: name and `HOST:PORT`.
     pub peers: BTreeMap<NodeName, String>,
+    /// Addresses it dials without knowing whose they are.
+    pub seeds: Vec<String>,
+    /// Whether it finds others, and lets itself be found, on the local network.
+    pub lan: Lan,
     /// Addresses it tells its peers; where it listens, unless given.
     pub advertise: Vec<String>,
     /// What to do about a stale feed.
@@ -99,6 +143,10 @@ struct Text {
     listen: ListenText,
     #[serde(default)]
     peers: Option<BTreeMap<NodeName, AddressText>>,
+    #[serde(default)]
+    seeds: Vec<AddressText>,
+    #[serde(default)]
+    lan: Lan,
     #[serde(default)]
     advertise: Vec<AddressText>,
     #[serde(default)]
@@ -176,6 +224,9 @@ impl NodeConfig {
         if peers.contains_key(&text.node) {
             return Err(format!("peers: {} is this node itself", text.node));
         }
+        if text.seeds.len() > SEEDS_MAX {
+            return Err(format!("seeds: at most {SEEDS_MAX} addresses"));
+        }
         if text.advertise.len() > ADDRESSES_MAX {
             return Err(format!("advertise: at most {ADDRESSES_MAX} addresses"));
         }
@@ -195,6 +246,8 @@ impl NodeConfig {
             node: text.node,
             listen: text.listen.0,
             peers: peers.into_iter().map(|(name, at)| (name, at.0)).collect(),
+            seeds: text.seeds.into_iter().map(|at| at.0).collect(),
+            lan: text.lan,
             advertise: text.advertise.into_iter().map(|at| at.0).collect(),
             stale: text.feed.stale,
             inbox,
@@ -224,6 +277,13 @@ pub fn template(network: &NetworkName, node: &NodeName, peers: &[(NodeName, Stri
          # Peers it dials. One is enough: they tell it of the others.\n\
          peers:{lines}\n\
          \n\
+         # Addresses it dials without knowing whose they are, for example  [\"192.0.2.7:7400\"]\n\
+         seeds: []\n\
+         \n\
+         # Find peers on the local network by multicast DNS, and be found: on, or off, or\n\
+         # {{interfaces: [eth0]}}. What is announced says docs/discovery.md.\n\
+         lan: on\n\
+         \n\
          feed:\n\
          \x20 # When the revocation list is older than the authority promised:\n\
          \x20 # warn (stay connected and say so) or refuse (cut every link).\n\
@@ -252,16 +312,18 @@ mod tests {
         let config = read(&template(&network, &node, &peers)).unwrap();
         assert_eq!(config.peers.into_iter().collect::<Vec<_>>(), peers);
         assert_eq!((config.stale, config.inbox), (Stale::Warn, InboxBounds::default()));
+        assert_eq!((config.seeds, config.lan), (Vec::new(), Lan::Usual));
         assert!(read(&template(&network, &node, &[])).unwrap().peers.is_empty());
     }
 
     #[test]
     fn every_key_is_taken() {
-        let rest = "listen: 127.0.0.1:0\npeers:\nadvertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
+        let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\nadvertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
                     inbox: {messages: 5, bytes: 6}\n";
         let config = read(&format!("{HEAD}{rest}")).unwrap();
         assert_eq!(config.listen, "127.0.0.1:0");
         assert_eq!(config.advertise, ["a.lan:1"]);
+        assert_eq!((config.seeds.as_slice(), config.lan), (&["b.lan:2".to_owned()][..], Lan::Off));
         assert_eq!(config.stale, Stale::Refuse);
         assert_eq!(config.inbox, InboxBounds { count: 5, bytes: 6 });
         assert_eq!(read(HEAD).unwrap().listen, "0.0.0.0:0");
@@ -284,6 +346,9 @@ mod tests {
             ("peers: {Alice: \"a:1\"}\n", "character 'A'"),
             ("peers: {bob: \"a:1\"}\n", "this node itself"),
             ("advertise: [\"a\"]\n", "HOST:PORT"),
+            ("seeds: [a]\n", "HOST:PORT"),
+            ("lan: maybe\n", "neither on, nor off"),
+            ("lan: {interfaces: []}\n", "neither on, nor off"),
             ("inbox: {messages: 0}\n", "inbox.messages"),
             ("inbox: {bytes: 0}\n", "inbox.bytes"),
             ("feed: {stale: maybe}\n", "maybe"),

@@ -53,6 +53,11 @@ pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 pub const KEY_FILE_BYTES_MAX: usize = 32 * 1024;
 /// Peers named in one `node.yaml`: the largest mesh of this kind has a hundred nodes.
 pub const PEERS_MAX: usize = 128;
+/// Addresses without a name in one `node.yaml`: half of what is tried at once, so that there is
+/// room for what the local network announces.
+pub const SEEDS_MAX: usize = 32;
+/// Interfaces named for the local network.
+pub const INTERFACES_MAX: usize = 16;
 
 /// Messages in an inbox unless `node.yaml` says otherwise: a day of one every nine seconds.
 pub const INBOX_COUNT: u64 = 10_000;

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** no function outside [`verify`] and [`presence`] makes a verified value.
 
+pub mod archive;
 pub mod cert;
 pub mod feed;
 pub mod id;

@@ -31,7 +31,20 @@ impl Peer {
     /// If it does not; shows its log.
     #[must_use]
     pub fn start(bundle: &Path, listen: &str, dials: &[(String, String)]) -> Self {
-        let (mut child, log) = spawn(bundle, listen, dials);
+        let mut args = Vec::new();
+        for (node, address) in dials {
+            args.extend(["--peer".to_owned(), format!("{node}={address}")]);
+        }
+        Self::start_as(&[], bundle, listen, &args)
+    }
+
+    /// Starts a daemon with any arguments, through another program that runs it elsewhere.
+    ///
+    /// # Panics
+    /// If it does not listen; shows its log.
+    #[must_use]
+    pub fn start_as(through: &[String], bundle: &Path, listen: &str, args: &[String]) -> Self {
+        let (mut child, log) = spawn(through, bundle, listen, args);
         let Some(line) = first_line(child.stdout.take().unwrap()) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -47,7 +60,7 @@ impl Peer {
     /// Starts a daemon that is expected to end by itself, and waits for that.
     #[must_use]
     pub fn fails(bundle: &Path, listen: &str) -> Said {
-        let (mut child, log) = spawn(bundle, listen, &[]);
+        let (mut child, log) = spawn(&[], bundle, listen, &[]);
         let deadline = Instant::now() + SOON;
         let status = loop {
             match child.try_wait().unwrap() {
@@ -216,16 +229,16 @@ impl Drop for Peer {
     }
 }
 
-fn spawn(bundle: &Path, listen: &str, dials: &[(String, String)]) -> (Child, PathBuf) {
+fn spawn(through: &[String], bundle: &Path, listen: &str, args: &[String]) -> (Child, PathBuf) {
     static STARTS: AtomicU32 = AtomicU32::new(0);
     let start = STARTS.fetch_add(1, Ordering::Relaxed);
     let name = bundle.file_name().unwrap().to_str().unwrap();
     let log = bundle.with_file_name(format!("{name}.{start}.log"));
-    let mut command = programs::command("peer", Path::new("."));
-    command.arg("run").arg(bundle).args(["--listen", listen, "--log", "text"]);
-    for (node, address) in dials {
-        command.arg("--peer").arg(format!("{node}={address}"));
-    }
+    let mut command = match through.split_first() {
+        Some((program, rest)) => programs::command_through(program, rest, "peer"),
+        None => programs::command("peer", Path::new(".")),
+    };
+    command.arg("run").arg(bundle).args(["--listen", listen, "--log", "text"]).args(args);
     let errors = File::create(&log).unwrap();
     let child = command.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
     (child, log)

@@ -16,6 +16,7 @@
 
 pub mod adversary;
 pub mod daemon;
+pub mod lan;
 pub mod network;
 pub mod programs;
 pub mod raw;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use adversary::{Credentials, Forge};
 pub use daemon::Peer;
+pub use lan::Switch;
 pub use network::Network;
 pub use raw::{Ear, Hearing, Trap};
 

@@ -20,6 +20,20 @@ pub fn path_of(program: &str) -> PathBuf {
 #[must_use]
 pub fn command(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(path_of(program));
+    bare(&mut command, folder);
+    command
+}
+
+/// A program of this workspace, started by another one with its arguments before.
+#[must_use]
+pub fn command_through(first: &str, rest: &[String], program: &str) -> Command {
+    let mut command = Command::new(first);
+    command.args(rest).arg(path_of(program));
+    bare(&mut command, Path::new("."));
+    command
+}
+
+fn bare(command: &mut Command, folder: &Path) {
     command
         .current_dir(folder)
         .env_remove("CONCLAVE_PKI")
@@ -27,7 +41,6 @@ pub fn command(program: &str, folder: &Path) -> Command {
         .env_remove("NOTIFY_SOCKET")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());
-    command
 }
 
 /// What a program said and how it ended.

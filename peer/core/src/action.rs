@@ -39,6 +39,11 @@ pub enum Call {
         /// Where.
         address: String,
     },
+    /// An address whose node is not known: its certificate will tell.
+    Unnamed {
+        /// Where.
+        address: String,
+    },
 }
 
 /// Something to do.
@@ -64,6 +69,8 @@ pub enum Action {
     Dial(Call),
     /// Write the feed to disk.
     SaveFeed,
+    /// Write what is remembered of others ([`crate::Node::remembered`]) to disk.
+    SaveMemory,
     /// Put a message into the inbox, then call [`crate::Node::handle_stored`].
     Deliver {
         /// The link it came on.

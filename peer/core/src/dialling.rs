@@ -62,6 +62,8 @@ pub struct Prospect {
     pub addresses: Vec<String>,
     /// Whether a person configured it.
     pub configured: bool,
+    /// Where it was met without being named; tried beside what it says itself.
+    pub hint: Option<String>,
     /// The last failure.
     pub last_failure: Option<DialFailure>,
     failures: u32,
@@ -124,13 +126,38 @@ impl Dialling {
         }
         if let Some(known) = self.prospects.get_mut(node) {
             if !known.configured {
-                known.addresses = addresses.to_vec();
+                let hint = known.hint.iter().filter(|hint| !addresses.contains(hint));
+                known.addresses = addresses.iter().chain(hint).cloned().collect();
             }
             return;
         }
         if self.prospects.len() < DIRECTORY_MAX {
             let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
             self.prospects.insert(node.clone(), prospect(addresses.to_vec(), false, first));
+        }
+    }
+
+    /// A node was met at an address that nobody had named.
+    pub(crate) fn hint(&mut self, node: &NodeName, address: &str, now: Tick) {
+        if !self.prospects.contains_key(node) && self.prospects.len() < DIRECTORY_MAX {
+            self.prospects.insert(node.clone(), prospect(Vec::new(), false, now));
+        }
+        if let Some(known) = self.prospects.get_mut(node) {
+            if !known.addresses.iter().any(|has| has == address) {
+                known.addresses.push(address.to_owned());
+            }
+            known.hint = Some(address.to_owned());
+        }
+    }
+
+    pub(crate) fn has(&self, node: &NodeName) -> bool {
+        self.prospects.contains_key(node)
+    }
+
+    /// Lets others go first.
+    pub(crate) fn defer(&mut self, node: &NodeName, until: Tick) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.next_try = prospect.next_try.max(until);
         }
     }
 
@@ -222,6 +249,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
     Prospect {
         addresses,
         configured,
+        hint: None,
         last_failure: None,
         failures: 0,
         next_try,

@@ -9,18 +9,23 @@
 //! set is asked after it was entered.
 
 mod action;
+mod bucket;
 mod dialling;
 mod directory;
 mod feeding;
+mod leads;
 pub mod limits;
 mod links;
 mod mail;
+mod memory;
 mod node;
 mod random;
 mod signer;
 
 pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
+pub use bucket::Rate;
 pub use dialling::{By, DialFailure, Prospect, Standing};
+pub use leads::{Lead, Source};
 pub use links::{Direction, LinkId, LinkView};
 pub use node::{Arrival, Decision, Node, Settings};
 pub use signer::Signer;

@@ -1,5 +1,7 @@
 //! The bounds that only peers know, each with its argument.
 
+use crate::bucket::Rate;
+
 /// Links to members: a full mesh of 100 nodes is what this fabric is for; twice that and room for
 /// restarts, at 30 KiB a link. A node that is full refuses newcomers with `quota`.
 pub const LINKS_MAX: usize = 256;
@@ -47,3 +49,29 @@ pub const FORGET_MS: u64 = 900_000;
 pub const ACK_ROUTES_MAX: usize = 16;
 /// Actions waiting to be performed; the driver empties the queue after each event.
 pub const EVENTS_MAX: usize = 4096;
+
+/// Addresses without a name kept at once: those of a person, and some of a local network; one
+/// of them is enough, because its node tells of the others.
+pub const LEADS_MAX: usize = 64;
+/// Dials of such addresses at once: half of all dials, so that they never hold up known nodes.
+pub const LEAD_DIALS_MAX: usize = 8;
+/// Dials of addresses that somebody on the local network announced: whoever answers there may name
+/// a third party, which then sees no more than six connections a minute from each of us.
+pub const FOUND_DIALS: Rate = Rate { burst: 8, every_ms: 10_000 };
+/// How long a found address that proved foreign is left alone, in ms.
+pub const LEAD_SHUN_MS: u64 = 600_000;
+/// How long a found address is kept that is not announced again, in ms; longer than it is shunned,
+/// or it would be dialled again as a new one.
+pub const LEAD_FORGET_MS: u64 = 1_200_000;
+
+/// Nodes remembered from run to run: to find the network again one is enough, and of 256 some
+/// will be where they were. A third of a MB with P-256.
+pub const MEMORY_MAX: usize = 256;
+/// How much newer a presence must be to be worth writing again when nothing else changed, in ms.
+pub const MEMORY_FRESH_MS: i64 = 3_600_000;
+/// How long what changed waits for more before it is written, in ms.
+pub const MEMORY_SETTLE_MS: u64 = 1_000;
+/// Between two writes of what is remembered, in ms.
+pub const MEMORY_SAVE_MS: u64 = 60_000;
+/// How long a node without links tries those that introduce newcomers before all others, in ms.
+pub const RENDEZVOUS_FIRST_MS: u64 = 2_000;

@@ -287,7 +287,10 @@ impl World {
                     self.hosts[index].node.handle_stored(link, id, None);
                 }
                 Action::Answer { outcome, .. } => self.hosts[index].outcomes.push(outcome),
-                Action::SaveFeed | Action::Ponged { .. } | Action::Tell(_) => {}
+                // The simulated network has names only, and no disk.
+                Action::Dial(Call::Unnamed { .. }) => {}
+                Action::SaveFeed | Action::SaveMemory => {}
+                Action::Ponged { .. } | Action::Tell(_) => {}
             }
         }
         let due = self.hosts[index].node.next_deadline().ms().max(self.now_ms + 1);

@@ -3,7 +3,7 @@
 use host::fault::Fault;
 use host::log::LogFormat;
 use peer::bundle::Bundle;
-use peer::daemon::{self, Start};
+use peer::daemon::{self, FindBy, Start};
 use serde_json::json;
 
 use super::Desk;
@@ -18,11 +18,17 @@ pub(super) fn run(desk: Desk, args: &RunArgs) -> Result<(), Fault> {
     let bundle = Bundle::open(&args.bundle)?;
     let lock = bundle.lock()?;
     let node = bundle.config.node.clone();
+    let (named, unnamed): (Vec<_>, Vec<_>) =
+        args.peer.iter().cloned().partition(|(name, _)| name.is_some());
     daemon::run(Start {
         bundle,
         lock,
         listen: args.listen.clone(),
-        peers: args.peer.clone(),
+        peers: named.into_iter().filter_map(|(name, at)| Some((name?, at))).collect(),
+        finding: FindBy {
+            seeds: unnamed.into_iter().map(|(_, at)| at).collect(),
+            no_lan: args.no_lan,
+        },
         on_listening: Box::new(move |address| {
             let value = json!({ "node": node, "listening": address.to_string() });
             // A closed stdout must not end a daemon.

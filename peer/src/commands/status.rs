@@ -24,6 +24,7 @@ pub(super) fn status(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
     }
     links(desk, &status, now)?;
     others(desk, &status, now)?;
+    leads(desk, &status, now)?;
     events(desk, &status, now)
 }
 
@@ -82,6 +83,23 @@ fn others(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
         return Ok(());
     }
     desk.line("")?;
+    table.print(&desk.out).map_err(output)
+}
+
+fn leads(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
+    if status.leads.is_empty() {
+        return Ok(());
+    }
+    desk.line("")?;
+    let mut table = Table::new(&["NO NAME YET", "FROM", "STATE", "NEXT TRY"]);
+    for lead in &status.leads {
+        table.row([
+            lead.address.clone(),
+            lead.source.clone(),
+            lead.last_failure.clone().unwrap_or_else(|| "dialling".to_owned()),
+            desk.out.moment(lead.next_try, now),
+        ]);
+    }
     table.print(&desk.out).map_err(output)
 }
 

@@ -167,6 +167,9 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// The other nodes it knows.
     pub known: Vec<KnownStatus>,
+    /// Addresses whose node is not known.
+    #[serde(default)]
+    pub leads: Vec<LeadStatus>,
     /// Refusals of late, the newest first.
     pub events: Vec<Event>,
 }
@@ -279,6 +282,19 @@ pub struct KnownStatus {
     pub last_refusal: Option<LastRefusal>,
     /// When we dial again.
     pub next_try: Option<Timestamp>,
+}
+
+/// An address whose node is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadStatus {
+    /// The address.
+    pub address: String,
+    /// Whether a person gave it (`told`) or the local network did (`found`).
+    pub source: String,
+    /// The last refusal or failure there.
+    pub last_failure: Option<String>,
+    /// When we dial again.
+    pub next_try: Timestamp,
 }
 
 /// Which side refused.

@@ -88,24 +88,25 @@ impl Connector {
 
     /// Dials a node and serves the connection until it ends.
     pub(super) async fn dial(self: Arc<Self>, node: NodeName, address: String) {
-        match self.greet_as_dialler(&node, &address).await {
+        let greeted = match link::dial(&address, Some(node.clone()), &self.dialler).await {
+            Ok(secured) => self.greet_as_dialler(secured).await,
+            Err(failure) => Err(failure),
+        };
+        match greeted {
             Ok(Some((secured, link))) => self.run(secured, link).await,
             Ok(None) => self.hear(News::DialFailed { node, failure: None }).await,
             Err(failure) => {
-                let by = whose(failure.by);
-                let (code, detail, at) = (failure.code, failure.detail, host::clock::wall());
-                let failure = Some(DialFailure { code, by, detail, at });
+                let failure = Some(dial_failure(failure));
                 self.hear(News::DialFailed { node, failure }).await;
             }
         }
     }
 
-    async fn greet_as_dialler(
+    /// Says HELLO to whoever answered; `None` if there is a link with it already.
+    pub(super) async fn greet_as_dialler(
         self: &Arc<Self>,
-        node: &NodeName,
-        address: &str,
+        mut secured: Secured,
     ) -> Result<Option<(Secured, LinkId)>, Failure> {
-        let mut secured = link::dial(address, Some(node.clone()), &self.dialler).await?;
         let ours = self.greeting.borrow().clone();
         secured.write_body(&Body::Hello(ours)).await?;
         let greeting = match secured.read_body(GREETING).await? {
@@ -155,7 +156,7 @@ impl Connector {
     }
 
     /// Pumps frames until the link ends, then says how.
-    async fn run(self: &Arc<Self>, secured: Secured, link: LinkId) {
+    pub(super) async fn run(self: &Arc<Self>, secured: Secured, link: LinkId) {
         let (begin, begun) = oneshot::channel();
         let sink = Inlet { link, news: self.news.clone(), begun: Some(begun) };
         let (queue, pump) = secured.start(sink);
@@ -169,7 +170,7 @@ impl Connector {
         self.hear(News::Ended { link, ended }).await;
     }
 
-    async fn hear(&self, news: News) {
+    pub(super) async fn hear(&self, news: News) {
         // The driver is gone only when the daemon stops.
         let _ = self.news.send(news).await;
     }
@@ -208,6 +209,12 @@ impl Sink for Inlet {
         let _ = self.news.send(News::Bodies { link, bodies }).await;
         Ok(())
     }
+}
+
+/// A failure as the node hears of it.
+pub(super) fn dial_failure(failure: Failure) -> DialFailure {
+    let (by, at) = (whose(failure.by), host::clock::wall());
+    DialFailure { code: failure.code, by, detail: failure.detail, at }
 }
 
 const fn whose(by: link::By) -> By {

@@ -16,7 +16,7 @@ use super::view::{Answer, Ask, Snapshot};
 use crate::bundle::Bundle;
 use crate::control::protocol::{
     Body, By, CertificateStatus, Direction, Event, FeedStatus, InboxItem, KnownState, KnownStatus,
-    LastRefusal, LinkStatus, Outcome, PingReply, Reply, Request, SendReply, Status,
+    LastRefusal, LeadStatus, LinkStatus, Outcome, PingReply, Reply, Request, SendReply, Status,
 };
 use crate::control::{Handler, Replier};
 use crate::inbox::Inbox;
@@ -94,6 +94,7 @@ impl Desk {
             },
             links: snapshot.links.iter().map(|(view, traffic)| link(view, traffic)).collect(),
             known: snapshot.known.iter().map(|(node, p)| known(node, p, now)).collect(),
+            leads: snapshot.leads.iter().filter_map(|(at, l)| lead(at, l, now)).collect(),
             events: snapshot.events.iter().rev().map(event).collect(),
         }
     }
@@ -273,6 +274,27 @@ fn known(node: &NodeName, prospect: &peer_core::Prospect, now: shared::time::Now
         last_refusal,
         next_try: (state != KnownState::Linked).then_some(next),
     }
+}
+
+/// Only what is still without a name.
+fn lead(address: &str, lead: &peer_core::Lead, now: shared::time::Now) -> Option<LeadStatus> {
+    if lead.node.is_some() {
+        return None;
+    }
+    let failure = lead.last_failure.as_ref();
+    let said = |failure: &peer_core::DialFailure| {
+        failure.code.map_or_else(
+            || host::terminal::escape(&failure.detail),
+            |code| code.as_str().to_owned(),
+        )
+    };
+    let wait_ms = lead.next_try().ms_since(now.tick);
+    Some(LeadStatus {
+        address: address.to_owned(),
+        source: if lead.source == peer_core::Source::Told { "told" } else { "found" }.to_owned(),
+        last_failure: failure.map(said),
+        next_try: Timestamp::from_ms(now.wall.ms().saturating_add_unsigned(wait_ms)),
+    })
 }
 
 fn event(incident: &super::telling::Incident) -> Event {

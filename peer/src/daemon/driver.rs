@@ -31,6 +31,7 @@ pub(super) struct Driver<F> {
     pub(super) news: mpsc::Receiver<News>,
     pub(super) greeting: watch::Sender<Greeting>,
     pub(super) feed: watch::Sender<Feed>,
+    pub(super) memory: watch::Sender<Vec<Vec<u8>>>,
     pub(super) inbox: mpsc::Sender<Parcel>,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
@@ -69,6 +70,7 @@ impl<F: Fabric> Driver<F> {
             self.fabric.end(view.id, peer_core::Way::Close);
         }
         self.perform();
+        let _ = self.memory.send(self.node.remembered());
         // Closed queues drain by themselves; a link that does not is cut when the fabric goes.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -101,6 +103,7 @@ impl<F: Fabric> Driver<F> {
                 self.telling.dial_failed(&node, failure.as_ref(), now);
                 self.node.handle_dial_failed(&node, failure, now);
             }
+            News::Finding(finding) => self.hear_finding(finding, now),
             News::TurnedAway { address, code, by_us, detail } => {
                 self.telling.turned_away(&address, code, by_us, &detail, now);
             }
@@ -161,6 +164,9 @@ impl<F: Fabric> Driver<F> {
             Action::Dial(call) => self.fabric.dial(call),
             Action::SaveFeed => {
                 let _ = self.feed.send(self.node.feed().clone());
+            }
+            Action::SaveMemory => {
+                let _ = self.memory.send(self.node.remembered());
             }
             Action::Deliver { link, from, instance, id, body } => {
                 let at = host::clock::wall();
@@ -264,6 +270,11 @@ impl<F: Fabric> Driver<F> {
                     let traffic = self.traffic.get(&view.id).copied().unwrap_or_default();
                     (view, traffic)
                 })
+                .collect(),
+            leads: self
+                .node
+                .leads()
+                .map(|(address, lead)| (address.clone(), lead.clone()))
                 .collect(),
             known: self
                 .node

@@ -107,6 +107,7 @@ impl Fabric for DirectFabric {
         let connector = Arc::clone(&self.connector);
         match call {
             Call::Known { node, address } => drop(tokio::spawn(connector.dial(node, address))),
+            Call::Unnamed { address } => drop(tokio::spawn(connector.dial_unnamed(address))),
         }
     }
 

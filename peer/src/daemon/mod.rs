@@ -12,6 +12,9 @@ mod control;
 mod delivery;
 mod driver;
 mod fabric;
+mod finding;
+mod interfaces;
+mod lan;
 mod news;
 mod reload;
 mod start;
@@ -19,4 +22,4 @@ mod telling;
 mod view;
 
 pub use fabric::{DirectFabric, Fabric};
-pub use start::{Daemon, Start, run};
+pub use start::{Daemon, FindBy, Start, run};

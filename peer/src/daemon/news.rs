@@ -8,6 +8,7 @@ use shared::refusal::Code;
 use shared::wire::Body;
 use tokio::sync::oneshot;
 
+use super::finding::Finding;
 use super::view::{Answer, Ask};
 use crate::link::{KillSwitch, Queue};
 
@@ -27,6 +28,8 @@ pub(super) enum News {
     Ended { link: LinkId, ended: Ended },
     /// A dial did not become a link; `None`: there is a link with that node already.
     DialFailed { node: NodeName, failure: Option<DialFailure> },
+    /// Something about finding others.
+    Finding(Finding),
     /// Somebody at the door was refused before the node heard of them.
     TurnedAway { address: String, code: Option<Code>, by_us: bool, detail: String },
     /// The inbox has taken a message, or has not.

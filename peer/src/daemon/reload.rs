@@ -24,6 +24,7 @@ pub(super) struct Reloader {
     pub(super) dialler: Arc<tls::Dialler>,
     pub(super) listener: Arc<tls::Listener>,
     pub(super) extra_peers: BTreeMap<NodeName, String>,
+    pub(super) extra_seeds: Vec<String>,
 }
 
 impl Reloader {
@@ -55,6 +56,9 @@ impl Reloader {
             let mut known = self.bundle.config.peers.clone();
             known.extend(self.extra_peers.clone());
             node.configure(known, now);
+            let mut seeds = self.bundle.config.seeds.clone();
+            seeds.extend(self.extra_seeds.clone());
+            node.configure_leads(&seeds, now);
             node.set_refuse_when_stale(self.bundle.config.stale == crate::config::Stale::Refuse);
             news.push("node.yaml (peers, feed)".to_owned());
         }

@@ -25,10 +25,14 @@ use super::control::Desk;
 use super::delivery::{PARCELS_MAX, deliver};
 use super::driver::Driver;
 use super::fabric::DirectFabric;
+use super::finding;
+use super::interfaces;
+use super::lan::Neighbourhood;
 use super::news::{NEWS_MAX, News};
 use super::reload::{Reloader, own_ids, signer};
 use super::telling::Telling;
 use crate::bundle::Bundle;
+use crate::config::Lan;
 use crate::control::Server;
 use crate::inbox::Inbox;
 use crate::link::{Bounds, Gate};
@@ -52,8 +56,19 @@ pub struct Start {
     pub listen: Option<String>,
     /// Peers to dial besides those of `node.yaml`.
     pub peers: Vec<(NodeName, String)>,
+    /// How to find others besides.
+    pub finding: FindBy,
     /// Called once, when the socket listens.
     pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
+}
+
+/// How to find others, besides what `node.yaml` says.
+#[derive(Debug, Clone, Default)]
+pub struct FindBy {
+    /// Addresses to dial without knowing whose they are.
+    pub seeds: Vec<String>,
+    /// Nothing is announced or asked on the local network, whatever `node.yaml` says.
+    pub no_lan: bool,
 }
 
 /// Runs until SIGTERM or SIGINT, or until a command says stop.
@@ -81,7 +96,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     news: mpsc::Sender<News>,
     driver: JoinHandle<()>,
-    saver: JoinHandle<()>,
+    savers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     _lock: FileLock,
 }
@@ -92,27 +107,32 @@ impl Daemon {
     /// # Errors
     /// [`Fault`] if something needed at the start is missing or taken.
     pub async fn start(start: Start) -> Result<Self, Fault> {
-        let Start { bundle, lock, listen, peers, on_listening } = start;
+        let Start { bundle, lock, listen, peers, finding: by, on_listening } = start;
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
         let clock = Clock::start();
         let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
         let (tcp, listening) = bind(&address).await?;
         let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
         let state = State::open(&bundle.paths.state())?;
-        let node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
+        let mut node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
+        node.configure_leads(&seeds_of(&bundle, &by), clock.now());
         let parts = Parts::new(&bundle, node.greeting())?;
         let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let (feed, saved) = watch::channel(node.feed().clone());
+        let (memory, remembered) = watch::channel(Vec::new());
         let desk = Desk::new(&bundle, &state, parts.news.clone(), Arc::clone(&inbox), stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let (feed_path, watched) = (bundle.paths.feed(), bundle.paths.watched());
+        let directory = bundle.paths.directory();
+        let finders = finders(&bundle, &by, listening, &parts.news);
         let reloader = Reloader {
             bundle,
             dialler: Arc::clone(&parts.dialler),
             listener: Arc::clone(&parts.listener),
             extra_peers,
+            extra_seeds: by.seeds,
         };
         let connector = Arc::new(Connector {
             clock,
@@ -130,6 +150,7 @@ impl Daemon {
             news: parts.heard,
             greeting: parts.greeting,
             feed,
+            memory,
             inbox: parcels,
             reloader,
             telling: Telling::default(),
@@ -140,16 +161,20 @@ impl Daemon {
             listening: listening.to_string(),
             since: clock.now().wall,
         };
-        let saver = tokio::spawn(save_feed(saved, feed_path));
-        let others = vec![
+        let savers = vec![
+            tokio::spawn(save_feed(saved, feed_path)),
+            tokio::spawn(finding::save(remembered, directory)),
+        ];
+        let mut others = finders;
+        others.extend([
             tokio::spawn(accept(tcp, connector)),
             tokio::spawn(deliver(received, inbox, parts.news.clone())),
             tokio::spawn(watch_files(Watcher::new(watched.clone()), parts.news.clone())),
             tokio::spawn(door.run(Arc::new(desk))),
-        ];
+        ]);
         let driver = tokio::spawn(driver.run(stopped));
         on_listening(listening);
-        Ok(Self { listening, watched, stop, news: parts.news, driver, saver, others, _lock: lock })
+        Ok(Self { listening, watched, stop, news: parts.news, driver, savers, others, _lock: lock })
     }
 
     /// Waits for SIGTERM, SIGINT or a command to stop; SIGHUP reads the bundle again.
@@ -182,8 +207,10 @@ impl Daemon {
             task.abort();
         }
         let _ = tokio::time::timeout(STOP, self.driver).await;
-        // The driver's end closes the feed's channel: the last feed is written, then this ends.
-        let _ = tokio::time::timeout(STOP, self.saver).await;
+        // The driver's end closes the savers' channels: the last is written, then they end.
+        for saver in self.savers {
+            let _ = tokio::time::timeout(STOP, saver).await;
+        }
     }
 }
 
@@ -227,8 +254,11 @@ fn new_node(
     let now = clock.now();
     let own = own_ids(bundle, now)?;
     let config = &bundle.config;
-    let addresses =
-        if config.advertise.is_empty() { advertised(listening) } else { config.advertise.clone() };
+    let addresses = if config.advertise.is_empty() {
+        interfaces::advertised(listening)
+    } else {
+        config.advertise.clone()
+    };
     let mut known = config.peers.clone();
     known.extend(extra_peers.clone());
     let settings = Settings {
@@ -248,9 +278,29 @@ fn new_node(
         .map_err(|refusal| Fault::failed(refusal.to_string()))
 }
 
-/// An address others can dial: where we listen, unless that is "everywhere".
-fn advertised(listening: SocketAddr) -> Vec<String> {
-    if listening.ip().is_unspecified() { Vec::new() } else { vec![listening.to_string()] }
+fn seeds_of(bundle: &Bundle, finding: &FindBy) -> Vec<String> {
+    let mut seeds = bundle.config.seeds.clone();
+    seeds.extend(finding.seeds.iter().cloned());
+    seeds
+}
+
+/// The tasks that find others: one hears the local network, one watches our own addresses, one
+/// recalls the last run.
+fn finders(
+    bundle: &Bundle,
+    by: &FindBy,
+    listening: SocketAddr,
+    news: &mpsc::Sender<News>,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![tokio::spawn(finding::recall(bundle.paths.directory(), news.clone()))];
+    if listening.ip().is_unspecified() && bundle.config.advertise.is_empty() {
+        tasks.push(tokio::spawn(interfaces::watch(listening, news.clone())));
+    }
+    let lan = if by.no_lan { &Lan::Off } else { &bundle.config.lan };
+    if let Some(near) = Neighbourhood::enter(lan, listening, Arc::clone(&bundle.verifier)) {
+        tasks.push(tokio::spawn(near.listen(news.clone())));
+    }
+    tasks
 }
 
 async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Fault> {

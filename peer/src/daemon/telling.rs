@@ -100,6 +100,20 @@ impl Telling {
         }
     }
 
+    /// A dial of an address without a name that did not become a link.
+    pub(super) fn lead_failed(&mut self, address: &str, failure: &DialFailure, now: Now) {
+        let by_us = failure.by == peer_core::By::Us;
+        if let Some(code) = failure.code {
+            let address = Some(address.to_owned());
+            self.remember(Incident { at: now.wall, node: None, address, code, by_us });
+        }
+        if let Some(silent) = self.may_tell(address, failure.code, now.tick) {
+            let code = failure.code.map_or("unreachable", Code::as_str);
+            let detail = escape(&failure.detail);
+            info!(address, code, by_us, silent, "not linked: {detail}");
+        }
+    }
+
     /// Something the node tells.
     pub(super) fn event(&mut self, event: &Event, now: Now) {
         match event {
@@ -174,6 +188,11 @@ impl Telling {
     /// The feed could not be saved; it will be fetched again from a peer.
     pub(super) fn not_saved(why: &dyn fmt::Display) {
         error!("the feed could not be written: {why}");
+    }
+
+    /// What is known of others could not be saved: after a restart it is learnt anew.
+    pub(super) fn not_remembered(why: &dyn fmt::Display) {
+        warn!("what is known of others could not be written: {why}");
     }
 
     fn remember_cut(&mut self, node: &NodeName, code: Code, now: Now) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_core::{LinkView, Outcome, Prospect};
+use peer_core::{Lead, LinkView, Outcome, Prospect};
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
@@ -50,6 +50,7 @@ pub(super) struct Snapshot {
     pub(super) stale: bool,
     pub(super) links: Vec<(LinkView, Traffic)>,
     pub(super) known: Vec<(NodeName, Prospect)>,
+    pub(super) leads: Vec<(String, Lead)>,
     pub(super) events: Vec<Incident>,
     pub(super) certificate: (Serial, Timestamp),
     pub(super) now: Now,

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
 use shared::key::{Algorithm, PrivateKey};
 use shared::wire::{Ack, Body, Message, Receipt};
@@ -37,6 +38,8 @@ fn main() {
     seed("feed_file", &[&read("mesh.feed")]);
     let greeting = raw::greeting(&alice, 1);
     seed("presence", &[&greeting.presence]);
+    let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
+    seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
     for (at, part) in parts.iter().enumerate() {
         let bytes = part.to_bytes();

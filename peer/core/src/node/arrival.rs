@@ -1,7 +1,7 @@
 //! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
 
 use shared::name::NodeName;
-use shared::presence::SignedPresence;
+use shared::presence::{Presence, SignedPresence};
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::verify::{Member, Verified};
@@ -60,6 +60,9 @@ impl Node {
         let version = greeting.common_version(VERSION, VERSION);
         version.ok_or_else(|| Refusal::new(Code::Version, "no common protocol version"))?;
         let signed = self.open_presence(&member, &greeting, now)?;
+        if signed.presence.node == self.settings.node {
+            return self.meet_self(&signed.presence);
+        }
         let authority = is_authority(&member);
         if !authority {
             self.refuse_if_stale(now)?;
@@ -113,9 +116,6 @@ impl Node {
         greeting: &Greeting,
         now: Now,
     ) -> Result<SignedPresence, Refusal> {
-        if *member.node() == self.settings.node {
-            return Err(Refusal::new(Code::DuplicateInstance, "it has our own certificate"));
-        }
         let network = &self.settings.network;
         let signed = SignedPresence::verify(&greeting.presence, network, &self.verifier, now.wall)?;
         let same = signed.presence.node == *member.node()
@@ -125,6 +125,14 @@ impl Node {
             return Err(Refusal::new(Code::WrongName, detail));
         }
         Ok(signed)
+    }
+
+    /// Our own certificate: ourselves, met by an address whose node was not known, or a copy.
+    fn meet_self(&self, presence: &Presence) -> Result<Decision, Refusal> {
+        if presence.instance == self.settings.instance {
+            return Ok(Decision::Goodbye);
+        }
+        Err(Refusal::new(Code::DuplicateInstance, "it has our own certificate"))
     }
 
     fn refuse_if_stale(&self, now: Now) -> Result<(), Refusal> {

@@ -33,6 +33,7 @@ impl Node {
                 self.dialling.forget(&node);
             }
         }
+        self.look_around(now);
         self.look_at_staleness(now.wall);
         if self.settings.refuse_when_stale && self.is_stale(now.wall) {
             self.close_all("our feed is out of date and node.yaml says to refuse then", now);
@@ -87,6 +88,7 @@ impl Node {
         for (node, address) in self.dialling.due(now.tick, barred) {
             self.push(Action::Dial(Call::Known { node, address }));
         }
+        self.dial_leads(now);
     }
 }
 

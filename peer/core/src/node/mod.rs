@@ -10,6 +10,7 @@
 //! **Invariant:** after any call the table holds no link whose chain the live set bars.
 
 mod arrival;
+mod discovery;
 mod look;
 mod news;
 mod talk;
@@ -21,7 +22,7 @@ use shared::feed::{ChainIds, Feed, Position};
 use shared::id::InstanceId;
 use shared::name::{Label, NetworkName, NodeName};
 use shared::presence::{Presence, SignedPresence};
-use shared::refusal::Refusal;
+use shared::refusal::{Code, Refusal};
 use shared::time::{Now, Tick};
 use shared::verify::Verifier;
 use shared::wire::{Body, Greeting, VERSION};
@@ -30,9 +31,11 @@ use crate::action::{Action, Class, Ended, Event, Way};
 use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
+use crate::leads::Leads;
 use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
 use crate::links::{LinkId, LinkView, Links};
 use crate::mail::Mail;
+use crate::memory::Memory;
 use crate::random::Jitter;
 use crate::signer::Signer;
 
@@ -71,6 +74,10 @@ pub struct Node {
     directory: Directory,
     feeding: Feeding,
     mail: Mail,
+    leads: Leads,
+    memory: Memory,
+    /// Whom we dial only because we remember them and had no link, since when.
+    sought: BTreeMap<NodeName, Tick>,
     jitter: Jitter,
     presence: Presence,
     presence_bytes: Vec<u8>,
@@ -117,6 +124,9 @@ impl Node {
             directory: Directory::default(),
             feeding: Feeding::default(),
             mail: Mail::default(),
+            leads: Leads::new(now.tick),
+            memory: Memory::default(),
+            sought: BTreeMap::new(),
             presence,
             presence_bytes: Vec::new(),
             presence_due: now.tick,
@@ -230,6 +240,9 @@ impl Node {
 
     /// A dial did not become a link; `None` means that the other side already has one with us.
     pub fn handle_dial_failed(&mut self, node: &NodeName, failure: Option<DialFailure>, now: Now) {
+        if failure.as_ref().is_some_and(|failure| failure.code == Some(Code::WrongName)) {
+            self.leads.doubt(node);
+        }
         self.dialling.failed(node, failure, now.tick, &mut self.jitter);
     }
 
@@ -267,9 +280,8 @@ impl Node {
         self.presence.at = now.wall;
         self.presence.feed_number = self.feed.position().number;
         let signed = self.signer.sign(&self.presence);
-        self.presence_bytes = signed.map_err(|error| {
-            Refusal::new(shared::refusal::Code::Malformed, format!("own presence: {error}"))
-        })?;
+        self.presence_bytes = signed
+            .map_err(|error| Refusal::new(Code::Malformed, format!("own presence: {error}")))?;
         self.presence_due = now.tick.plus_ms(PRESENCE_MS);
         Ok(())
     }
@@ -309,6 +321,7 @@ impl Node {
     /// Keeps a verified presence; says whether it was news.
     fn learn(&mut self, signed: SignedPresence, now: Now) -> bool {
         let (node, addresses) = (signed.presence.node.clone(), signed.presence.addresses.clone());
+        self.memory.keep(&signed, now.tick);
         let news = self.directory.keep(signed, now.tick);
         if news {
             self.dialling.learn(&self.settings.node, &node, &addresses, now.tick);

@@ -123,6 +123,7 @@ impl Node {
         for node in gone {
             self.directory.remove(&node);
         }
+        self.forget_barred(now);
         self.look_at_self();
         count
     }

@@ -1,0 +1,153 @@
+//! Finding the network: addresses without a name, and what is remembered from the last run.
+
+use std::collections::BTreeMap;
+
+use shared::name::NodeName;
+use shared::presence::SignedPresence;
+use shared::time::Now;
+
+use super::Node;
+use crate::action::{Action, Call};
+use crate::dialling::DialFailure;
+use crate::leads::Lead;
+use crate::limits::{FORGET_MS, RENDEZVOUS_FIRST_MS};
+use crate::links::is_authority;
+
+impl Node {
+    /// Replaces the addresses that a person gave without a name.
+    pub fn configure_leads(&mut self, told: &[String], now: Now) {
+        self.leads.tell(told, now.tick);
+        self.dial_due(now);
+    }
+
+    /// An address was announced on the local network. It is not believed, only tried: within a
+    /// budget, unless some node is dialled there already.
+    pub fn handle_found(&mut self, address: String, now: Now) {
+        if self.settings.addresses.contains(&address) {
+            return;
+        }
+        let known = self.dialling.iter().any(|(_, known)| known.addresses.contains(&address));
+        if !known {
+            self.leads.find(address, now.tick);
+            self.dial_due(now);
+        }
+    }
+
+    /// The certificate at an address without a name told one: there is a link now, or there was one
+    /// already, or it is ourselves.
+    pub fn handle_met(&mut self, address: &str, node: &NodeName, now: Now) {
+        let own = *node == self.settings.node;
+        if self.leads.met(address, node, own).is_some() && !own {
+            self.dialling.hint(node, address, now.tick);
+            if self.links.member_link(node).is_some() {
+                self.dialling.linked(node);
+            }
+        }
+    }
+
+    /// A dial of an address without a name came to nothing.
+    pub fn handle_lead_failed(&mut self, address: &str, failure: DialFailure, now: Now) {
+        self.leads.failed(address, failure, now.tick, &mut self.jitter);
+    }
+
+    /// Addresses whose node is not known, for people.
+    pub fn leads(&self) -> impl Iterator<Item = (&String, &Lead)> {
+        self.leads.iter()
+    }
+
+    /// What was saved in an earlier run. Each is verified again; what does not verify now, or is
+    /// barred, is left out.
+    pub fn handle_remembered(&mut self, list: &[Vec<u8>], now: Now) {
+        let network = self.settings.network.clone();
+        for bytes in list {
+            let signed = SignedPresence::verify(bytes, &network, &self.verifier, now.wall);
+            let Ok(signed) = signed else { continue };
+            if signed.presence.node != self.settings.node && !is_authority(&signed.member) {
+                self.memory.keep(&signed, now.tick);
+            }
+        }
+        self.seek(now);
+        self.dial_due(now);
+    }
+
+    /// What is to be saved for the next run.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<Vec<u8>> {
+        self.memory.statements()
+    }
+
+    /// Where we can be dialled has changed: everybody is told.
+    pub fn set_addresses(&mut self, addresses: Vec<String>, now: Now) {
+        if self.presence.addresses == addresses {
+            return;
+        }
+        self.settings.addresses.clone_from(&addresses);
+        self.presence.addresses = addresses;
+        if self.sign_presence(now).is_ok() {
+            self.announce();
+        }
+    }
+
+    /// The part of the regular look that is about finding others.
+    pub(super) fn look_around(&mut self, now: Now) {
+        self.leads.forget(now.tick);
+        self.seek(now);
+        if self.memory.save_due(now.tick) {
+            self.push(Action::SaveMemory);
+        }
+    }
+
+    /// A node without links turns to everybody it remembers, first to those that introduce
+    /// newcomers; once it has links, whoever never answered is let go.
+    fn seek(&mut self, now: Now) {
+        if self.links.iter().any(|(_, link)| !is_authority(&link.member)) {
+            return self.let_go(now);
+        }
+        let rendezvous = self.memory.iter().any(|(_, _, rendezvous)| rendezvous);
+        let after = now.tick.plus_ms(if rendezvous { RENDEZVOUS_FIRST_MS } else { 0 });
+        let own = &self.settings.node;
+        let unknown = self.memory.iter().filter(|(node, ..)| !self.dialling.has(node));
+        let unknown: Vec<_> =
+            unknown.map(|(node, to, first)| (node.clone(), to.to_vec(), first)).collect();
+        for (node, addresses, first) in unknown {
+            self.dialling.learn(own, &node, &addresses, now.tick);
+            if !first {
+                self.dialling.defer(&node, after);
+            }
+            self.sought.insert(node, now.tick);
+        }
+    }
+
+    /// Whom we dialled only because we had no link, and who is in nobody's directory any more.
+    fn let_go(&mut self, now: Now) {
+        let links = &self.links;
+        let (gone, kept) = std::mem::take(&mut self.sought)
+            .into_iter()
+            .partition(|(_, since)| now.tick.ms_since(*since) >= FORGET_MS);
+        self.sought = kept;
+        for node in BTreeMap::into_keys(gone) {
+            let known = self.directory.presences().any(|known| known.node == node);
+            if !known && links.member_link(&node).is_none() && !self.is_configured(&node) {
+                self.dialling.forget(&node);
+            }
+        }
+    }
+
+    fn is_configured(&self, node: &NodeName) -> bool {
+        self.dialling.iter().any(|(name, known)| name == node && known.configured)
+    }
+
+    /// Nobody whom the feed bars is remembered.
+    pub(super) fn forget_barred(&mut self, now: Now) {
+        let verifier = &self.verifier;
+        let is_in = |ids: &_| verifier.mark_of(ids).is_ok_and(|mark| mark.is_none());
+        self.memory.retain(is_in, now.tick);
+    }
+
+    pub(super) fn dial_leads(&mut self, now: Now) {
+        let dialling = &self.dialling;
+        for address in self.leads.due(now.tick, |node| dialling.has(node)) {
+            self.push(Action::Dial(Call::Unnamed { address }));
+        }
+    }
+}

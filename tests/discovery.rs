@@ -1,0 +1,159 @@
+//! Nodes find each other: by an address without a name, by the local network, by what they
+//! remember; and strangers learn nothing by it.
+
+use std::path::Path;
+
+use tests::{Network, Peer, SOON, Switch, wait_until};
+
+/// `--peer HOST:PORT` for each.
+fn seeds(addresses: &[&str]) -> Vec<String> {
+    addresses.iter().flat_map(|at| ["--peer".to_owned(), (*at).to_owned()]).collect()
+}
+
+fn start(bundle: &Path, args: &[String]) -> Peer {
+    Peer::start_as(&[], bundle, "127.0.0.1:0", args)
+}
+
+#[test]
+fn an_address_without_a_name_is_enough() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    let alice = network.start("alice", &[]);
+    let bob = network.start("bob", &[&alice]);
+    // Two addresses of one node, and one where nobody is.
+    let port = alice.address().rsplit_once(':').unwrap().1;
+    let same = format!("localhost:{port}");
+    let args = seeds(&[alice.address(), &same, "127.0.0.1:1"]);
+    let carol = start(&network.bundle("carol"), &args);
+    carol.wait_links(&["alice", "bob"]);
+    bob.wait_links(&["alice", "carol"]);
+    wait_until("only the empty address is without a name", SOON, || {
+        let leads = carol.status()["leads"].clone();
+        let leads = leads.as_array().unwrap();
+        leads.len() == 1 && leads[0]["address"] == "127.0.0.1:1" && leads[0]["source"] == "told"
+    });
+}
+
+#[test]
+fn our_own_address_is_recognised_and_dropped() {
+    let network = Network::with(&["alice", "bob"]);
+    let alice = network.start("alice", &[]);
+    let address = alice.address().to_owned();
+    alice.kill();
+    let args = seeds(&[&address]);
+    let alice = Peer::start_as(&[], &network.bundle("alice"), &address, &args);
+    wait_until("the address has proved our own", SOON, || {
+        alice.status()["leads"].as_array().unwrap().is_empty()
+    });
+    assert!(alice.links().is_empty() && alice.status()["events"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_address_of_another_network_is_not_linked() {
+    let (ours, theirs) = (Network::with(&["alice"]), Network::of("other.example", "p256"));
+    let _ = theirs.enroll("mallory");
+    let mallory = theirs.start("mallory", &[]);
+    let alice = start(&ours.bundle("alice"), &seeds(&[mallory.address()]));
+    alice.wait_event("foreign-authority", "us");
+    assert!(alice.links().is_empty() && mallory.links().is_empty());
+}
+
+#[test]
+fn a_restarted_node_finds_its_network_although_its_first_peer_is_gone() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = network.trio();
+    let saved = network.bundle("carol").join("directory");
+    wait_until("what carol knows is on her disk", SOON, || saved.is_file());
+    carol.kill();
+    alice.terminate();
+    // Carol knew only alice by her settings; bob is where he was.
+    let carol = start(&network.bundle("carol"), &[]);
+    carol.wait_links(&["bob"]);
+    bob.wait_links(&["carol"]);
+}
+
+#[test]
+fn who_was_revoked_meanwhile_is_not_remembered() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = network.trio();
+    carol.terminate();
+    network.ca(&format!("revoke bob --via {}", alice.address()));
+    alice.wait_feed(1);
+    network.ca("feed export --out carol.bundle/feed");
+    alice.terminate();
+    let carol = start(&network.bundle("carol"), &[]);
+    wait_until("carol looks for alice", SOON, || {
+        let status = carol.status();
+        status["known"].as_array().unwrap().iter().any(|known| known["node"] == "alice")
+    });
+    let known = carol.status()["known"].clone();
+    assert!(known.as_array().unwrap().iter().all(|known| known["node"] != "bob"), "{known}");
+    assert!(bob.links().is_empty());
+}
+
+#[test]
+fn a_damaged_directory_costs_only_the_short_cut() {
+    let network = Network::with(&["alice", "bob"]);
+    std::fs::write(network.bundle("bob").join("directory"), b"CONCLAVE DIRECTORY 1\n\0\0").unwrap();
+    let alice = network.start("alice", &[]);
+    let bob = network.start("bob", &[&alice]);
+    bob.wait_links(&["alice"]);
+}
+
+#[test]
+fn on_one_local_network_nodes_find_each_other_and_a_foreign_one_finds_nobody() {
+    let Some(switch) = Switch::with(3) else {
+        return skipped("needs root: network namespaces");
+    };
+    let network = Network::with(&["alice", "bob"]);
+    let other = Network::of("mesh.example", "p256");
+    let _ = other.enroll("mallory");
+    let listen = "0.0.0.0:7400";
+    let run = |host, bundle: &Path, args: &[String]| {
+        Peer::start_as(&switch.inside(host), bundle, listen, args)
+    };
+    let mallory = run(2, &other.bundle("mallory"), &[]);
+    let alice = run(0, &network.bundle("alice"), &[]);
+    let bob = run(1, &network.bundle("bob"), &[]);
+    alice.wait_links(&["bob"]);
+    bob.wait_links(&["alice"]);
+    let address = &alice.status()["links"][0]["address"];
+    assert!(address.as_str().unwrap().starts_with(&switch.ip_of(1)), "{address}");
+    // The same network by name, another by its root: it was not even dialled.
+    assert!(mallory.links().is_empty());
+    for peer in [&alice, &bob, &mallory] {
+        assert!(peer.status()["events"].as_array().unwrap().is_empty(), "{}", peer.log());
+    }
+    bob.terminate();
+    let quiet = run(1, &network.bundle("bob"), &["--no-lan".to_owned()]);
+    // Bob remembers alice, and she him; without that memory he would be alone.
+    quiet.wait_links(&["alice"]);
+}
+
+#[test]
+fn with_the_local_network_off_nothing_is_found() {
+    let Some(switch) = Switch::with(2) else {
+        return skipped("needs root: network namespaces");
+    };
+    let network = Network::with(&["alice", "bob"]);
+    let yaml = network.bundle("bob").join("node.yaml");
+    let text = std::fs::read_to_string(&yaml).unwrap();
+    std::fs::write(&yaml, format!("{text}lan: off\n")).unwrap();
+    let run = |host, name: &str, args: &[String]| {
+        Peer::start_as(&switch.inside(host), &network.bundle(name), "0.0.0.0:7400", args)
+    };
+    let bob = run(1, "bob", &[]);
+    let alice = run(0, "alice", &[]);
+    // Nothing to wait for but time: an announcement takes well under a second.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    wait_until("three seconds without a link", SOON, || {
+        assert!(alice.links().is_empty() && bob.links().is_empty());
+        std::time::Instant::now() > until
+    });
+}
+
+fn skipped(why: &str) {
+    #[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
+    {
+        eprintln!("skipped: {why}");
+    }
+}
