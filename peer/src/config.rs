@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn every_key_is_taken() {
-        let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\nadvertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
+        let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\n\
+                    advertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
                     inbox: {messages: 5, bytes: 6}\n";
         let config = read(&format!("{HEAD}{rest}")).unwrap();
         assert_eq!(config.listen, "127.0.0.1:0");

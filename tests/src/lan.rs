@@ -1,4 +1,4 @@
-//! A local network of its own: namespaces of the kernel on one switch, made and removed by the test.
+//! A local network of its own: namespaces of the kernel on one switch, made and removed by tests.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
