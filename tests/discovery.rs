@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tests::{Network, Peer, SOON, Switch, wait_until};
 
 /// `--peer HOST:PORT` for each.
@@ -149,6 +150,49 @@ fn with_the_local_network_off_nothing_is_found() {
         assert!(alice.links().is_empty() && bob.links().is_empty());
         std::time::Instant::now() > until
     });
+}
+
+#[test]
+fn the_directory_is_shown_and_tells_who_is_behind_an_address() {
+    let network = Network::new();
+    network.ca("enroll alice --out alice.bundle --groups lab --roles relay");
+    for name in ["bob", "carol"] {
+        let _ = network.enroll(name);
+    }
+    let alice = network.start("alice", &[]);
+    let bob = network.start("bob", &[&alice]);
+    let carol = network.start("carol", &[&alice]);
+    alice.wait_links(&["bob", "carol"]);
+    let bobs_address = bob.address().to_owned();
+    bob.kill();
+    wait_until("bob is missed", SOON, || path_to(&alice, "bob") == "unreachable");
+    let said = alice.ask("nodes", &[]).ended(0).out;
+    let rows: Vec<Vec<&str>> = said.lines().map(|l| l.split_whitespace().collect()).collect();
+    let head = ["NODE", "PATH", "ADDRESSES", "SEEN", "GROUPS", "ROLES", "INSTANCE", "FEED"];
+    assert_eq!(rows[0][..8], head, "{said}");
+    assert_eq!(rows[1][..4], ["alice", "this", "node", alice.address()], "{said}");
+    assert_eq!(rows[1][5..7], ["lab", "relay"], "{said}");
+    assert_eq!(rows[2][..3], ["bob", "unreachable", &bobs_address], "{said}");
+    assert_eq!(rows[3][..3], ["carol", "direct", carol.address()], "{said}");
+
+    let by_address = carol.ask("whois", &[alice.address()]).ended(0).out;
+    assert_eq!(by_address, carol.ask("whois", &["alice"]).ended(0).out);
+    let facts = network.ca("show alice --json").json();
+    for said in ["node         alice", "path         direct, dialled by", "groups       lab"] {
+        assert!(by_address.contains(said), "{by_address}");
+    }
+    let serial = facts["certificates"][0]["serial"].as_str().unwrap();
+    assert!(by_address.contains(&format!("serial {serial}")), "{by_address}\n{facts}");
+    let nobody = carol.ask("whois", &["mallory\u{1b}[31m"]).ended(1);
+    assert!(nobody.err.contains("nobody known is mallory\\u{1b}[31m"), "{}", nobody.err);
+}
+
+/// The kind of way from a node to another, as `peer nodes` says.
+fn path_to(peer: &Peer, node: &str) -> String {
+    let said = peer.ask("nodes", &["--json"]).ended(0).out;
+    let nodes = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found = nodes.into_iter().find(|known| known["node"] == node);
+    found.map_or_else(String::new, |known| known["path"]["kind"].as_str().unwrap().to_owned())
 }
 
 fn skipped(why: &str) {

@@ -44,6 +44,13 @@ pub(crate) enum Command {
     /// Links, nodes that are known, certificate and feed.
     #[command(after_help = "Example:\n  peer status bob.bundle --json")]
     Status(BundleArgs),
+    /// The directory: who is known, where, by which way, and how current.
+    #[command(after_help = "Example:\n  peer nodes bob.bundle --json")]
+    Nodes(BundleArgs),
+    /// Who is behind a name or an address: certificate, key, and since when linked.
+    #[command(after_help = "Examples:\n  peer whois bob.bundle alice\n  \
+        peer whois bob.bundle 192.0.2.7:7400")]
+    Whois(WhoisArgs),
     /// Send a message and wait until it is on the receiver's disk.
     #[command(after_help = "Examples:\n  peer send bob.bundle alice hello\n  \
         journalctl -f | peer send bob.bundle alice - --lines")]
@@ -58,6 +65,9 @@ pub(crate) enum Command {
     /// The signed list of revocations.
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Certificates that were seen in two runs at once, with the signed proof.
+    #[command(after_help = "Example:\n  peer evidence bob.bundle --json")]
+    Evidence(BundleArgs),
     /// Make a key that never leaves this machine, and a request for it.
     #[command(after_help = "Example:\n  peer request carol")]
     Request(RequestArgs),
@@ -135,6 +145,16 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "MS", default_value_t = SEND_WAIT_MS,
         value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) wait_ms: u64,
+}
+
+/// `whois`
+#[derive(Debug, Args)]
+pub(crate) struct WhoisArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// A node's name, or HOST:PORT, or HOST.
+    #[arg(value_name = "NAME|ADDRESS")]
+    pub(crate) who: String,
 }
 
 /// `ping`

@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod evidence;
 pub mod inbox;
 pub mod install;
 pub mod limits;

@@ -77,6 +77,11 @@ pub const INBOX_GROUP: usize = 256;
 /// Messages read in one listing: a page of 256 bodies is at most 15 MiB.
 pub const INBOX_PAGE: usize = 256;
 
+/// Pieces of evidence in a bundle: the first ones count, and each is a few kB.
+pub const EVIDENCE_MAX: usize = 64;
+/// Pieces of evidence about one node, so that a copy that restarts leaves room for other nodes.
+pub const EVIDENCE_PER_NODE_MAX: usize = 8;
+
 /// Bytes of one line on the control socket: a 60 KiB body in base64 is 80 KiB.
 pub const CONTROL_LINE_BYTES_MAX: usize = 128 * 1024;
 /// Commands served at once; a person has a few terminals, scripts wait for their turn.

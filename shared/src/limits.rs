@@ -42,6 +42,10 @@ pub const BACKDATE_S: i64 = 300;
 /// How far ahead of our clock a signed time may lie, in seconds, before it is refused.
 pub const AHEAD_S: i64 = 300;
 
+/// How much later an earlier run may have signed than a later one, in ms, before two runs must have
+/// been alive at once: a clock that was set back at a restart is off by less.
+pub const COPY_SLACK_MS: i64 = 30_000;
+
 /// Bytes after a frame's length field: one kind byte and at most 64 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 + 1;
 /// Bytes of any one signed statement on the wire; an ML-DSA-87 presence with its chain is 21 kB.

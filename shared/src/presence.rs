@@ -10,7 +10,9 @@ use minicbor::{Decode, Encode};
 use crate::cert::Usage;
 use crate::id::InstanceId;
 use crate::key::{KeyError, PrivateKey};
-use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, RELAYS_MAX, ROLES_MAX};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, COPY_SLACK_MS, RELAYS_MAX, ROLES_MAX,
+};
 use crate::name::{Label, NetworkName, NodeName};
 use crate::refusal::{Code, Refusal};
 use crate::statement::{self, Topic, Unverified, cbor};
@@ -82,6 +84,15 @@ impl Presence {
     #[must_use]
     pub fn contradicts(&self, other: &Self) -> bool {
         self.instance != other.instance && self.boot <= other.boot
+    }
+
+    /// Whether this and `other` alone prove that two runs of one bundle were alive at once: two
+    /// instances of one start, or an earlier start that still speaks after a later one did.
+    #[must_use]
+    pub fn proves_copy(&self, other: &Self) -> bool {
+        let (earlier, later) = if self.boot <= other.boot { (self, other) } else { (other, self) };
+        let speaks_after = earlier.at.ms_since(later.at) > COPY_SLACK_MS;
+        self.instance != other.instance && (earlier.boot == later.boot || speaks_after)
     }
 
     fn is_bounded(&self) -> bool {
@@ -167,6 +178,32 @@ pub fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_is_no_copy_and_two_that_speak_are() {
+        let run = |instance: u8, boot, at_s| Presence {
+            node: NodeName::parse("bob").unwrap(),
+            instance: InstanceId::new([instance; 16]),
+            boot,
+            sequence: 1,
+            at: Timestamp::from_s(at_s),
+            addresses: Vec::new(),
+            roles: Vec::new(),
+            feed_number: 0,
+            policy_number: 0,
+            relays: Vec::new(),
+        };
+        let slack_s = COPY_SLACK_MS / 1000;
+        let proves = |a: &Presence, b: &Presence| {
+            assert_eq!(a.proves_copy(b), b.proves_copy(a));
+            a.proves_copy(b)
+        };
+        assert!(!proves(&run(1, 5, 100), &run(1, 5, 900)), "one run");
+        assert!(!proves(&run(1, 5, 100), &run(2, 6, 900)), "a restart");
+        assert!(!proves(&run(1, 5, 900 + slack_s), &run(2, 6, 900)), "a clock set back");
+        assert!(proves(&run(1, 5, 901 + slack_s), &run(2, 6, 900)), "both speak");
+        assert!(proves(&run(1, 5, 100), &run(2, 5, 100)), "one start, two instances");
+    }
 
     #[test]
     fn an_address_is_a_host_and_a_port() {

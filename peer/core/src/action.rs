@@ -166,6 +166,14 @@ pub enum Event {
         /// Why.
         detail: String,
     },
+    /// One certificate is alive in two runs: the two statements, signed by its key. Told once for
+    /// each pair of instances.
+    Twins {
+        /// Whose certificate.
+        node: NodeName,
+        /// What was known first, and what contradicts it.
+        statements: [Vec<u8>; 2],
+    },
     /// The feed went forward.
     FeedApplied {
         /// Its number now.

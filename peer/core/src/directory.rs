@@ -42,6 +42,16 @@ impl Directory {
         known.is_some_and(|known| presence.contradicts(&known.signed.presence))
     }
 
+    /// What is known of a node, as it was signed.
+    pub(crate) fn signed(&self, node: &NodeName) -> Option<&SignedPresence> {
+        self.known.get(node).map(|known| &known.signed)
+    }
+
+    /// Everybody, with the time each was last heard of.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, &SignedPresence, Tick)> {
+        self.known.iter().map(|(node, known)| (node, &known.signed, known.heard))
+    }
+
     /// Keeps a verified presence if it is newer and there is room.
     pub(crate) fn keep(&mut self, signed: SignedPresence, now: Tick) -> bool {
         let node = signed.presence.node.clone();

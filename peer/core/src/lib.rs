@@ -21,11 +21,12 @@ mod memory;
 mod node;
 mod random;
 mod signer;
+mod twins;
 
 pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
 pub use bucket::Rate;
 pub use dialling::{By, DialFailure, Prospect, Standing};
 pub use leads::{Lead, Source};
 pub use links::{Direction, LinkId, LinkView};
-pub use node::{Arrival, Decision, Node, Settings};
+pub use node::{Arrival, Decision, Node, NodeView, Settings};
 pub use signer::Signer;

@@ -64,6 +64,11 @@ pub const LEAD_SHUN_MS: u64 = 600_000;
 /// or it would be dialled again as a new one.
 pub const LEAD_FORGET_MS: u64 = 1_200_000;
 
+/// Contradictions passed on by others that are verified: each costs a signature, a third of a ms.
+pub const TWIN_CHECKS: Rate = Rate { burst: 8, every_ms: 5_000 };
+/// Pairs of instances told in one run: a person who does not act on 64 will not on more.
+pub const TWINS_MAX: usize = 64;
+
 /// Nodes remembered from run to run: to find the network again one is enough, and of 256 some
 /// will be where they were. A third of a MB with P-256.
 pub const MEMORY_MAX: usize = 256;

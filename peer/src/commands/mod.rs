@@ -2,9 +2,11 @@
 //!
 //! **Invariant:** data goes to stdout, talk to stderr; `--json` prints JSON values, one a line.
 
+mod evidence;
 mod feed;
 mod inbox;
 mod install;
+mod nodes;
 mod run;
 mod send;
 mod status;
@@ -35,11 +37,14 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
     match &cli.command {
         Command::Run(args) => run::run(desk, args),
         Command::Status(args) => status::status(&desk, &args.bundle),
+        Command::Nodes(args) => nodes::nodes(&desk, &args.bundle),
+        Command::Whois(args) => nodes::whois(&desk, args),
         Command::Send(_) => Ok(()),
         Command::Ping(args) => send::ping(&desk, args),
         Command::Inbox(args) => inbox::inbox(&desk, args),
         Command::Feed(FeedCommand::Import(args)) => feed::import(&desk, args),
         Command::Feed(FeedCommand::Show(args)) => feed::show(&desk, &args.bundle),
+        Command::Evidence(args) => evidence::evidence(&desk, &args.bundle),
         Command::Request(args) => install::request(&desk, args),
         Command::Install(args) => install::install(&desk, args),
         Command::Reload(args) => desk.tell_peer(&args.bundle, &Request::Reload, "read again"),

@@ -22,6 +22,10 @@ pub(super) fn status(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
     for line in head(desk, &status, now) {
         desk.line(&line)?;
     }
+    if status.evidence > 0 {
+        let command = format!("peer evidence {}", bundle.display());
+        desk.line(&format!("evidence     {} of copied certificates: {command}", status.evidence))?;
+    }
     links(desk, &status, now)?;
     others(desk, &status, now)?;
     leads(desk, &status, now)?;

@@ -6,6 +6,7 @@
 //! **Invariant:** who can open the socket could as well read the key beside it.
 
 pub mod client;
+pub mod nodes;
 pub mod protocol;
 pub mod server;
 

@@ -13,6 +13,7 @@ use shared::name::{NetworkName, NodeName};
 use shared::refusal::Code;
 use shared::time::Timestamp;
 
+use super::nodes::NodeStatus;
 use crate::base64;
 
 /// What a command asks.
@@ -21,6 +22,8 @@ use crate::base64;
 pub enum Request {
     /// How things are: one [`Reply::Status`].
     Status,
+    /// The nodes that are known: [`Reply::Node`] for each.
+    Nodes,
     /// Sends one message: one [`Reply::Sent`].
     Send {
         /// To whom.
@@ -68,6 +71,8 @@ pub enum Request {
 pub enum Reply {
     /// How things are.
     Status(Box<Status>),
+    /// One node.
+    Node(Box<NodeStatus>),
     /// What became of a message.
     Sent(SendReply),
     /// One ping.
@@ -170,6 +175,9 @@ pub struct Status {
     /// Addresses whose node is not known.
     #[serde(default)]
     pub leads: Vec<LeadStatus>,
+    /// Pieces of evidence in the bundle.
+    #[serde(default)]
+    pub evidence: usize,
     /// Refusals of late, the newest first.
     pub events: Vec<Event>,
 }

@@ -32,6 +32,7 @@ pub(super) struct Desk {
     network: NetworkName,
     boot: u64,
     watched: Vec<PathBuf>,
+    evidence: PathBuf,
     news: mpsc::Sender<News>,
     inbox: Arc<Inbox>,
     stop: watch::Sender<bool>,
@@ -50,13 +51,14 @@ impl Desk {
             network: bundle.config.network.clone(),
             boot: state.boot(),
             watched: bundle.paths.watched(),
+            evidence: bundle.paths.evidence(),
             news,
             inbox,
             stop,
         }
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
         let (reply, answer) = oneshot::channel();
         let stopping = || Fault::failed("this peer is stopping");
         self.news.send(News::Asked { ask, reply }).await.map_err(|_| stopping())?;
@@ -95,6 +97,7 @@ impl Desk {
             links: snapshot.links.iter().map(|(view, traffic)| link(view, traffic)).collect(),
             known: snapshot.known.iter().map(|(node, p)| known(node, p, now)).collect(),
             leads: snapshot.leads.iter().filter_map(|(at, l)| lead(at, l, now)).collect(),
+            evidence: crate::evidence::list(&self.evidence).map_or(0, |list| list.len()),
             events: snapshot.events.iter().rev().map(event).collect(),
         }
     }
@@ -188,6 +191,7 @@ impl Handler for Desk {
                 let status = Box::new(self.status().await?);
                 replies.send(&Reply::Status(status)).await?;
             }
+            Request::Nodes => self.nodes(replies).await?,
             Request::Send { to, body, wait_ms } => {
                 let sent = self.send(to, body.0, wait_ms).await?;
                 replies.send(&Reply::Sent(sent)).await?;

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use peer_core::{Action, Class, Event, LinkId, Node, Outcome, RequestId};
-use shared::feed::Feed;
 use shared::refusal::Code;
 use shared::time::{Now, Timestamp};
 use shared::wire::{Body, Greeting, HEADER_BYTES, Kind};
@@ -18,6 +17,7 @@ use super::delivery::Parcel;
 use super::fabric::{Carried, Fabric};
 use super::news::News;
 use super::reload::Reloader;
+use super::saving::Saving;
 use super::telling::Telling;
 use super::view::{Answer, Ask, Snapshot, Traffic};
 use crate::inbox::Incoming;
@@ -30,8 +30,7 @@ pub(super) struct Driver<F> {
     pub(super) clock: host::clock::Clock,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) greeting: watch::Sender<Greeting>,
-    pub(super) feed: watch::Sender<Feed>,
-    pub(super) memory: watch::Sender<Vec<Vec<u8>>>,
+    pub(super) saving: Saving,
     pub(super) inbox: mpsc::Sender<Parcel>,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
@@ -70,7 +69,7 @@ impl<F: Fabric> Driver<F> {
             self.fabric.end(view.id, peer_core::Way::Close);
         }
         self.perform();
-        let _ = self.memory.send(self.node.remembered());
+        let _ = self.saving.memory.send(self.node.remembered());
         // Closed queues drain by themselves; a link that does not is cut when the fabric goes.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -163,10 +162,10 @@ impl<F: Fabric> Driver<F> {
             }
             Action::Dial(call) => self.fabric.dial(call),
             Action::SaveFeed => {
-                let _ = self.feed.send(self.node.feed().clone());
+                let _ = self.saving.feed.send(self.node.feed().clone());
             }
             Action::SaveMemory => {
-                let _ = self.memory.send(self.node.remembered());
+                let _ = self.saving.memory.send(self.node.remembered());
             }
             Action::Deliver { link, from, instance, id, body } => {
                 let at = host::clock::wall();
@@ -228,6 +227,9 @@ impl<F: Fabric> Driver<F> {
             Ask::Status => {
                 let snapshot = self.snapshot(now);
                 let _ = reply.send(Answer::Status(Box::new(snapshot)));
+            }
+            Ask::Nodes => {
+                let _ = reply.send(Answer::Nodes(self.nodes(now), now));
             }
             Ask::Send { to, body } => {
                 let request = self.wait_for(reply);
@@ -296,6 +298,7 @@ impl<F: Fabric> Driver<F> {
     }
 
     fn tell(&mut self, event: &Event) {
+        self.keep_evidence(event);
         self.telling.event(event, self.clock.now());
     }
 }

@@ -13,7 +13,6 @@ use host::fault::Fault;
 use host::lock::FileLock;
 use host::watch::Watcher;
 use peer_core::{Node, Settings};
-use shared::feed::Feed;
 use shared::name::NodeName;
 use shared::wire::Greeting;
 use tokio::net::{TcpListener, TcpSocket};
@@ -30,6 +29,7 @@ use super::interfaces;
 use super::lan::Neighbourhood;
 use super::news::{NEWS_MAX, News};
 use super::reload::{Reloader, own_ids, signer};
+use super::saving::Saving;
 use super::telling::Telling;
 use crate::bundle::Bundle;
 use crate::config::Lan;
@@ -120,12 +120,10 @@ impl Daemon {
         let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
-        let (feed, saved) = watch::channel(node.feed().clone());
-        let (memory, remembered) = watch::channel(Vec::new());
+        let (saving, savers) = Saving::begin(&bundle);
         let desk = Desk::new(&bundle, &state, parts.news.clone(), Arc::clone(&inbox), stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
-        let (feed_path, watched) = (bundle.paths.feed(), bundle.paths.watched());
-        let directory = bundle.paths.directory();
+        let watched = bundle.paths.watched();
         let finders = finders(&bundle, &by, listening, &parts.news);
         let reloader = Reloader {
             bundle,
@@ -149,8 +147,7 @@ impl Daemon {
             clock,
             news: parts.heard,
             greeting: parts.greeting,
-            feed,
-            memory,
+            saving,
             inbox: parcels,
             reloader,
             telling: Telling::default(),
@@ -161,10 +158,6 @@ impl Daemon {
             listening: listening.to_string(),
             since: clock.now().wall,
         };
-        let savers = vec![
-            tokio::spawn(save_feed(saved, feed_path)),
-            tokio::spawn(finding::save(remembered, directory)),
-        ];
         let mut others = finders;
         others.extend([
             tokio::spawn(accept(tcp, connector)),
@@ -333,21 +326,6 @@ async fn accept(tcp: TcpListener, connector: Arc<Connector>) {
                 tracing::warn!("a connection could not be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-        }
-    }
-}
-
-/// Writes the newest feed whenever there is a newer one; a burst is written once.
-async fn save_feed(mut feed: watch::Receiver<Feed>, path: PathBuf) {
-    while feed.changed().await.is_ok() {
-        let newest = feed.borrow_and_update().clone();
-        let path = path.clone();
-        let saved =
-            tokio::task::spawn_blocking(move || crate::bundle::save_feed(&path, &newest)).await;
-        match saved {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => Telling::not_saved(&fault),
-            Err(error) => Telling::not_saved(&error),
         }
     }
 }

@@ -145,6 +145,17 @@ impl Telling {
                     }
                 }
             }
+            Event::Twins { node, .. } => {
+                let (at, code, by_us) = (now.wall, Code::DuplicateInstance, true);
+                self.remember(Incident {
+                    at,
+                    node: Some(node.clone()),
+                    address: None,
+                    code,
+                    by_us,
+                });
+                warn!(%node, "its certificate is alive in two runs: see peer evidence");
+            }
             Event::FeedApplied { number, cut } => info!(number, cut, "feed applied"),
             Event::FeedRefused { from, why, serious } => {
                 if self.may_tell(from.as_str(), None, now.tick).is_none() {

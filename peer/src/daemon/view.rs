@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_core::{Lead, LinkView, Outcome, Prospect};
+use peer_core::{Lead, LinkView, NodeView, Outcome, Prospect};
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
@@ -14,6 +14,8 @@ use super::telling::Incident;
 pub(super) enum Ask {
     /// How are things?
     Status,
+    /// Who is known?
+    Nodes,
     /// Send a message.
     Send { to: NodeName, body: Vec<u8> },
     /// Is it there?
@@ -26,6 +28,8 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     /// How things are.
     Status(Box<Snapshot>),
+    /// Who is known, and when that was so.
+    Nodes(Vec<(NodeView, Traffic)>, Now),
     /// What became of a message or ping.
     Outcome { outcome: Outcome, after: Duration },
     /// What became of a feed: links cut, and the number now.

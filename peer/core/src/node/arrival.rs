@@ -1,7 +1,7 @@
 //! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
 
 use shared::name::NodeName;
-use shared::presence::{Presence, SignedPresence};
+use shared::presence::SignedPresence;
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::verify::{Member, Verified};
@@ -61,7 +61,7 @@ impl Node {
         version.ok_or_else(|| Refusal::new(Code::Version, "no common protocol version"))?;
         let signed = self.open_presence(&member, &greeting, now)?;
         if signed.presence.node == self.settings.node {
-            return self.meet_self(&signed.presence);
+            return self.meet_self(&signed, now);
         }
         let authority = is_authority(&member);
         if !authority {
@@ -69,9 +69,9 @@ impl Node {
             let presence = &signed.presence;
             let rival = self.links.rival(&self.settings.node, presence, direction);
             match rival {
-                Rival::Contradiction => return Err(duplicate(presence.node.as_str())),
+                Rival::Contradiction => return Err(self.refuse_twin(&signed)),
                 Rival::None if self.directory.contradicts(presence) => {
-                    return Err(duplicate(presence.node.as_str()));
+                    return Err(self.refuse_twin(&signed));
                 }
                 Rival::Keep(kept) => return Ok(self.doubt(kept, now)),
                 Rival::Replace(old) => {
@@ -125,14 +125,6 @@ impl Node {
             return Err(Refusal::new(Code::WrongName, detail));
         }
         Ok(signed)
-    }
-
-    /// Our own certificate: ourselves, met by an address whose node was not known, or a copy.
-    fn meet_self(&self, presence: &Presence) -> Result<Decision, Refusal> {
-        if presence.instance == self.settings.instance {
-            return Ok(Decision::Goodbye);
-        }
-        Err(Refusal::new(Code::DuplicateInstance, "it has our own certificate"))
     }
 
     fn refuse_if_stale(&self, now: Now) -> Result<(), Refusal> {
@@ -195,9 +187,4 @@ impl Node {
             self.send(other, &body);
         }
     }
-}
-
-fn duplicate(node: &str) -> Refusal {
-    let detail = format!("another instance of {node} is alive with the same certificate");
-    Refusal::new(Code::DuplicateInstance, detail)
 }

@@ -14,6 +14,8 @@ mod discovery;
 mod look;
 mod news;
 mod talk;
+mod twins;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,8 +40,10 @@ use crate::mail::Mail;
 use crate::memory::Memory;
 use crate::random::Jitter;
 use crate::signer::Signer;
+use crate::twins::Twins;
 
 pub use arrival::{Arrival, Decision};
+pub use views::NodeView;
 
 /// What a node is told at its start.
 pub struct Settings {
@@ -76,6 +80,7 @@ pub struct Node {
     mail: Mail,
     leads: Leads,
     memory: Memory,
+    twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
     jitter: Jitter,
@@ -126,6 +131,7 @@ impl Node {
             mail: Mail::default(),
             leads: Leads::new(now.tick),
             memory: Memory::default(),
+            twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             presence,
             presence_bytes: Vec::new(),

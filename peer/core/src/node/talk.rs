@@ -65,6 +65,7 @@ impl Node {
             let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
             let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
             if said.node == self.settings.node || !self.directory.wants(&said) {
+                self.suspect(bytes, &said, now);
                 continue;
             }
             let network = &self.settings.network;

@@ -1,0 +1,89 @@
+//! The desk's answers about nodes.
+
+use host::fault::Fault;
+use peer_core::{NodeView, Standing};
+use shared::time::{Now, Timestamp};
+
+use super::control::Desk;
+use super::driver::Driver;
+use super::fabric::Fabric;
+use super::view::{Answer, Ask, Traffic};
+use crate::control::nodes::{Certificate, NodeLink, NodeStatus, Path, Said};
+use crate::control::protocol::Direction;
+use crate::control::{Replier, Reply};
+
+impl<F: Fabric> Driver<F> {
+    /// Everybody, with what went over the link.
+    pub(super) fn nodes(&self, now: Now) -> Vec<(NodeView, Traffic)> {
+        let traffic = |view: &NodeView| {
+            let link = view.link.as_ref().and_then(|link| self.traffic.get(&link.id));
+            link.copied().unwrap_or_default()
+        };
+        let with = |view: NodeView| {
+            let traffic = traffic(&view);
+            (view, traffic)
+        };
+        self.node.nodes(now).into_iter().map(with).collect()
+    }
+}
+
+impl Desk {
+    /// One reply a node: a thousand of them do not fit one line.
+    pub(super) async fn nodes(&self, replies: &mut Replier) -> Result<(), Fault> {
+        let Answer::Nodes(nodes, now) = self.ask(Ask::Nodes).await? else {
+            return Err(Fault::failed("the driver answered something else"));
+        };
+        for (view, traffic) in nodes {
+            replies.send(&Reply::Node(Box::new(describe(view, &traffic, now)))).await?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(view: NodeView, traffic: &Traffic, now: Now) -> NodeStatus {
+    let path = path_of(&view);
+    let said = view.said.as_ref();
+    let ago = |tick: shared::time::Tick| i64::try_from(now.tick.ms_since(tick)).unwrap_or(0);
+    let link = view.link.as_ref();
+    NodeStatus {
+        path,
+        last_seen: view.heard.map(|heard| Timestamp::from_ms(now.wall.ms() - ago(heard))),
+        link: link.map(|link| NodeLink {
+            address: link.address.clone(),
+            direction: match link.direction {
+                peer_core::Direction::Out => Direction::Out,
+                peer_core::Direction::In => Direction::In,
+            },
+            since: link.since,
+            rtt_us: traffic.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        }),
+        said: said.map(|signed| Said {
+            instance: signed.presence.instance.to_string(),
+            boot: signed.presence.boot,
+            at: signed.presence.at,
+            roles: signed.presence.roles.iter().map(ToString::to_string).collect(),
+            feed_number: signed.presence.feed_number,
+            policy_number: signed.presence.policy_number,
+            relays: signed.presence.relays.clone(),
+        }),
+        certificate: said.map(|signed| Certificate {
+            serial: signed.member.cert.serial.to_string(),
+            key: signed.member.cert.spki.to_string(),
+            groups: signed.member.cert.attributes.groups.iter().map(ToString::to_string).collect(),
+            not_before: signed.member.cert.not_before,
+            not_after: signed.member.cert.not_after,
+        }),
+        node: view.node,
+        addresses: view.addresses,
+    }
+}
+
+const fn path_of(view: &NodeView) -> Path {
+    match (view.own, &view.link, view.standing) {
+        (true, ..) => Path::Own,
+        (_, Some(_), _) => Path::Direct,
+        (_, None, Some(Standing::Refused)) => Path::Refused,
+        (_, None, Some(Standing::Unreachable)) => Path::Unreachable,
+        (_, None, _) => Path::Known,
+    }
+}
