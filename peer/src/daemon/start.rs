@@ -16,6 +16,7 @@ use peer_core::{Node, Settings};
 use shared::name::NodeName;
 use shared::wire::Greeting;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -81,8 +82,10 @@ pub fn run(start: Start) -> Result<(), Fault> {
         .build()
         .map_err(|error| Fault::failed(format!("no runtime: {error}")))?;
     runtime.block_on(async {
+        // Heard from the first moment on: who reads that it listens may end it at once.
+        let signals = hear_signals()?;
         let daemon = Daemon::start(start).await?;
-        daemon.until_told().await;
+        daemon.until_told(signals).await;
         daemon.stop().await;
         Ok(())
     })
@@ -171,14 +174,8 @@ impl Daemon {
     }
 
     /// Waits for SIGTERM, SIGINT or a command to stop; SIGHUP reads the bundle again.
-    async fn until_told(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
+    async fn until_told(&self, [mut term, mut int, mut hup]: [Signal; 3]) {
         let mut stopped = self.stop.subscribe();
-        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-        let [Ok(mut term), Ok(mut int), Ok(mut hup)] = signals.map(signal) else {
-            tracing::error!("signals cannot be heard; stopping");
-            return;
-        };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
             tokio::select! {
@@ -205,6 +202,15 @@ impl Daemon {
             let _ = tokio::time::timeout(STOP, saver).await;
         }
     }
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
+fn hear_signals() -> Result<[Signal; 3], Fault> {
+    let deaf = |error: std::io::Error| Fault::failed(format!("signals cannot be heard: {error}"));
+    let term = signal(SignalKind::terminate()).map_err(deaf)?;
+    let int = signal(SignalKind::interrupt()).map_err(deaf)?;
+    let hup = signal(SignalKind::hangup()).map_err(deaf)?;
+    Ok([term, int, hup])
 }
 
 /// What several rooms share.
