@@ -24,6 +24,7 @@ mod judges;
 mod names;
 mod offline;
 mod readme;
+mod relay;
 mod renewed;
 mod restart;
 mod revoked;

@@ -104,7 +104,8 @@ pub(crate) struct RunArgs {
     /// The bundle.
     #[arg(env = "CONCLAVE_BUNDLE")]
     pub(crate) bundle: PathBuf,
-    /// Where to listen, instead of where node.yaml says; port 0 is any free one.
+    /// Where to listen, instead of where node.yaml says; port 0 is any free one, and
+    /// `none` is nowhere: relays connect this node.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
     pub(crate) listen: Option<String>,
     /// A peer to dial, besides those of node.yaml; without a name, whoever of the network is there.

@@ -13,9 +13,11 @@ use shared::name::{NetworkName, NodeName};
 use shared::presence::is_address;
 
 use crate::limits::{
-    INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT, INBOX_COUNT_MAX, INTERFACES_MAX, PEERS_MAX,
-    SEEDS_MAX,
+    CIRCUIT_BYTES_PER_S, CIRCUIT_BYTES_PER_S_MIN, INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT,
+    INBOX_COUNT_MAX, INTERFACES_MAX, PEERS_MAX, SEEDS_MAX,
 };
+use peer_core::CircuitBounds;
+use peer_core::limits::CIRCUITS_MAX;
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +113,21 @@ impl Default for InboxBounds {
     }
 }
 
+/// How much of others' traffic a relay carries; without the role it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayBounds {
+    /// Circuits, of one member and in all.
+    pub bounds: CircuitBounds,
+    /// Octets per second in each direction of one circuit.
+    pub bytes_per_second: u64,
+}
+
+impl Default for RelayBounds {
+    fn default() -> Self {
+        Self { bounds: CircuitBounds::default(), bytes_per_second: CIRCUIT_BYTES_PER_S }
+    }
+}
+
 /// The settings of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -132,6 +149,8 @@ pub struct NodeConfig {
     pub stale: Stale,
     /// How much its inbox holds.
     pub inbox: InboxBounds,
+    /// How much it carries for others, if it is a relay.
+    pub relay: RelayBounds,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +172,8 @@ struct Text {
     feed: FeedText,
     #[serde(default)]
     inbox: InboxText,
+    #[serde(default)]
+    relay: RelayText,
 }
 
 #[derive(Deserialize, Default)]
@@ -167,6 +188,31 @@ struct FeedText {
 struct InboxText {
     messages: Option<u64>,
     bytes: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RelayText {
+    circuits: Option<usize>,
+    circuits_per_member: Option<usize>,
+    bytes_per_second: Option<u64>,
+}
+
+impl RelayText {
+    fn check(&self) -> Result<RelayBounds, String> {
+        let usual = RelayBounds::default();
+        let CircuitBounds { overall, per_member } = usual.bounds;
+        let overall = self.circuits.unwrap_or(overall);
+        let per_member = self.circuits_per_member.unwrap_or(per_member);
+        let bytes_per_second = self.bytes_per_second.unwrap_or(usual.bytes_per_second);
+        if overall > CIRCUITS_MAX || per_member > CIRCUITS_MAX {
+            return Err(format!("relay.circuits: at most {CIRCUITS_MAX}"));
+        }
+        if bytes_per_second < CIRCUIT_BYTES_PER_S_MIN {
+            return Err(format!("relay.bytes-per-second: at least {CIRCUIT_BYTES_PER_S_MIN}"));
+        }
+        Ok(RelayBounds { bounds: CircuitBounds { per_member, overall }, bytes_per_second })
+    }
 }
 
 #[derive(Deserialize)]
@@ -195,9 +241,15 @@ fn any_port() -> ListenText {
     ListenText("0.0.0.0:0".to_owned())
 }
 
-/// Whether a text is an address to listen on: `HOST:PORT`, and port 0 is any free one.
+/// Instead of an address to listen on: nobody can dial this node, relays connect it.
+pub const NOWHERE: &str = "none";
+
+/// Whether a text says where to listen: `HOST:PORT`, and port 0 is any free one; or `none`.
 #[must_use]
 pub fn is_listen(text: &str) -> bool {
+    if text == NOWHERE {
+        return true;
+    }
     match text.strip_suffix(":0") {
         Some(host) => is_address(&format!("{host}:1")),
         None => is_address(text),
@@ -251,6 +303,7 @@ impl NodeConfig {
             advertise: text.advertise.into_iter().map(|at| at.0).collect(),
             stale: text.feed.stale,
             inbox,
+            relay: text.relay.check()?,
         })
     }
 }
@@ -272,6 +325,7 @@ pub fn template(network: &NetworkName, node: &NodeName, peers: &[(NodeName, Stri
          node: {node}\n\
          \n\
          # Where it listens: HOST:PORT. Port 0 takes any free one and tells the peers which.\n\
+         # `none` listens nowhere: others reach this node through members with the role relay.\n\
          listen: \"0.0.0.0:0\"\n\
          \n\
          # Peers it dials. One is enough: they tell it of the others.\n\

@@ -15,6 +15,26 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 /// Addresses tried of one name: a v6 and a v4, twice.
 pub const DIAL_ADDRESSES_MAX: usize = 4;
 
+/// How long a relay may take with "ready": the one called needs a connection and a handshake, and
+/// the relay itself waits [`peer_core::limits::CALL_MS`] for it.
+pub const CIRCUIT_READY: Duration = Duration::from_secs(6);
+/// How long nothing may pass over a circuit: twelve unanswered pings of a link.
+pub const CIRCUIT_IDLE: Duration = Duration::from_secs(60);
+/// Octets per second in each direction of one circuit: 256 Mbit/s, a fair share for a transfer, and
+/// a fifth of what one core relays.
+pub const CIRCUIT_BYTES_PER_S: u64 = 32 * 1024 * 1024;
+/// The least that `node.yaml` may make of it: a frame is through within four seconds.
+pub const CIRCUIT_BYTES_PER_S_MIN: u64 = 16 * 1024;
+/// How long one try to meet may take: the first SYN, and one that is sent again after a second.
+pub const MEET: Duration = Duration::from_millis(2500);
+/// How long one waits, after a try to meet failed, for the other side's connection to be accepted.
+pub const MEET_LATE: Duration = Duration::from_millis(500);
+/// How long somebody who said where it comes from is awaited there: a slow round trip, and both
+/// tries of its first packet.
+pub const AWAITED: Duration = Duration::from_secs(6);
+/// Places awaited at once: two of each of the dials that may be under way, and room.
+pub const AWAITED_MAX: usize = 64;
+
 /// Handshakes at once from one address: a mesh behind one NAT that restarts, and no flood.
 pub const GATE_PER_ADDRESS: usize = 16;
 /// Handshakes at once in all: 256 of 700 µs each are 0.2 s of one core.

@@ -79,9 +79,15 @@ impl Network {
     /// Starts the peer of an enrolled node, dialling these.
     #[must_use]
     pub fn start(&self, node: &str, dials: &[&Peer]) -> Peer {
+        self.start_on(node, "127.0.0.1:0", dials)
+    }
+
+    /// Starts the peer of an enrolled node somewhere else than on a free port: `none` is nowhere.
+    #[must_use]
+    pub fn start_on(&self, node: &str, listen: &str, dials: &[&Peer]) -> Peer {
         let known: Vec<(String, String)> =
             dials.iter().map(|peer| (peer.node().to_owned(), peer.address().to_owned())).collect();
-        Peer::start(&self.bundle(node), "127.0.0.1:0", &known)
+        Peer::start(&self.bundle(node), listen, &known)
     }
 
     /// Starts a peer that dials one name at one address.

@@ -24,7 +24,7 @@ use shared::name::NetworkName;
 use shared::name::NodeName;
 use shared::presence::Presence;
 use shared::refusal::Code;
-use shared::wire::{ALPN, Body, Greeting, VERSION, split};
+use shared::wire::{ALPN, ALPN_RELAY, Body, Greeting, VERSION, split};
 use tls::{Role, refusal_of};
 
 use crate::adversary::Credentials;
@@ -97,6 +97,18 @@ impl Ear {
         Self { stream, failure, buffer: Vec::new() }
     }
 
+    /// Connects as somebody who wants a circuit.
+    ///
+    /// # Panics
+    /// If nobody listens there.
+    #[must_use]
+    pub fn dial_relay(address: &str, credentials: Option<&Credentials>) -> Self {
+        let mut config = permissive(credentials);
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = vec![ALPN_RELAY.to_vec()];
+        Self::dial_with(address, &Arc::new(config))
+    }
+
     /// Says HELLO as a member and returns the answer.
     #[must_use]
     pub fn hello(&mut self, credentials: &Credentials) -> Option<Body> {
@@ -115,6 +127,34 @@ impl Ear {
     /// The next frame, or `None` at the end or after silence.
     pub fn body(&mut self) -> Option<Body> {
         self.read_body().ok()
+    }
+
+    /// Reads octets that are no frames, until there are so many.
+    ///
+    /// # Panics
+    /// If they do not come.
+    #[must_use]
+    pub fn octets(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = std::mem::take(&mut self.buffer);
+        let begun = octets.len();
+        octets.resize(count, 0);
+        self.stream.read_exact(&mut octets[begun..]).unwrap();
+        octets
+    }
+
+    /// Reads whatever comes to the end, and says how it ended.
+    #[must_use]
+    pub fn drain(mut self) -> String {
+        let mut scratch = [0; 4096];
+        loop {
+            match self.stream.read(&mut scratch) {
+                Ok(0) => return "closed".to_owned(),
+                Ok(_) => {}
+                Err(error) => {
+                    return finish(Hearing::default(), End::of(&error), Role::Dialler).end;
+                }
+            }
+        }
     }
 
     /// Reads to the end.

@@ -1,10 +1,14 @@
 //! What should happen: the only things a node does to the world.
 
+use std::net::SocketAddr;
+
 use shared::feed::Mark;
 use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::refusal::Code;
+use shared::wire::Token;
 
+use crate::circuits::CircuitId;
 use crate::dialling::By;
 use crate::links::{Direction, LinkId};
 
@@ -44,6 +48,43 @@ pub enum Call {
         /// Where.
         address: String,
     },
+    /// A node that cannot be dialled: ask a relay for it.
+    Relayed {
+        /// Whom to expect.
+        node: NodeName,
+        /// The relay.
+        relay: NodeName,
+        /// Where the relay is.
+        address: String,
+    },
+    /// The other end of such a call: a relay told us that somebody wants to talk with us.
+    Answered {
+        /// Who called.
+        node: NodeName,
+        /// The relay.
+        relay: NodeName,
+        /// Where the relay is.
+        address: String,
+        /// What to show there.
+        token: Token,
+    },
+    /// Nobody yet: whoever comes to our listener from one of these is about to be met, and its
+    /// connection belongs to the [`Call::Punched`] that follows.
+    Awaited {
+        /// Where it comes from.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The other end of a relayed link, from our listening port, at the same moment as it does so.
+    Punched {
+        /// Whom to expect.
+        node: NodeName,
+        /// Where it may be met; each is tried.
+        addresses: Vec<SocketAddr>,
+        /// Which side of the handshake we are: whoever dialled the relayed link is it again.
+        direction: Direction,
+        /// How long to wait first, in ms.
+        wait_ms: u64,
+    },
 }
 
 /// Something to do.
@@ -67,6 +108,13 @@ pub enum Action {
     },
     /// Dial.
     Dial(Call),
+    /// End a circuit through us: cut it, or tell the asker the code if it is not yet one.
+    EndCircuit {
+        /// The circuit. The node has forgotten it already.
+        circuit: CircuitId,
+        /// What the asker may hear.
+        code: Code,
+    },
     /// Write the feed to disk.
     SaveFeed,
     /// Write what is remembered of others ([`crate::Node::remembered`]) to disk.
@@ -140,6 +188,8 @@ pub enum Event {
         direction: Direction,
         /// Where.
         address: String,
+        /// Through which relay, if it is not direct.
+        via: Option<NodeName>,
     },
     /// A link is down.
     Unlinked {
@@ -151,6 +201,20 @@ pub enum Event {
     /// A link was cut because its node is out.
     Cut {
         /// Who.
+        node: NodeName,
+        /// Why and since when.
+        mark: Mark,
+    },
+    /// Two members talk through us from now on.
+    CircuitMade {
+        /// Who asked.
+        from: NodeName,
+        /// Who was called.
+        to: NodeName,
+    },
+    /// A circuit through us was cut because one end is out.
+    CircuitCut {
+        /// Who is.
         node: NodeName,
         /// Why and since when.
         mark: Mark,

@@ -55,11 +55,22 @@ pub enum Standing {
     Waiting,
 }
 
+/// One way to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// At an address.
+    Address(String),
+    /// Through a relay.
+    Relay(NodeName),
+}
+
 /// A node we would like to be linked with.
 #[derive(Debug, Clone)]
 pub struct Prospect {
     /// Where it can be dialled; tried in turn.
     pub addresses: Vec<String>,
+    /// Relays that it names; tried after its addresses.
+    pub relays: Vec<NodeName>,
     /// Whether a person configured it.
     pub configured: bool,
     /// Where it was met without being named; tried beside what it says itself.
@@ -70,6 +81,9 @@ pub struct Prospect {
     next_try: Tick,
     dialling_until: Option<Tick>,
     linked: bool,
+    /// How many ways of this round were tried, and how many it has.
+    tried: usize,
+    ways: usize,
 }
 
 impl Prospect {
@@ -83,6 +97,24 @@ impl Prospect {
             (Some(_), ..) => Standing::Unreachable,
             (None, ..) => Standing::Waiting,
         }
+    }
+
+    /// The next way of this round; counts it as tried.
+    fn next_way(&mut self, node: &NodeName, ours: &[NodeName]) -> Option<Way> {
+        let relays = if self.relays.is_empty() { ours } else { &self.relays };
+        let addresses = self.addresses.iter().cloned().map(Way::Address);
+        let relays = relays.iter().filter(|relay| *relay != node).cloned().map(Way::Relay);
+        let ways: Vec<Way> = addresses.chain(relays).collect();
+        self.ways = ways.len();
+        let way = ways.into_iter().nth(self.tried);
+        self.tried += 1;
+        way
+    }
+
+    /// Begins a round again.
+    const fn again(&mut self, at: Tick) {
+        self.tried = 0;
+        self.next_try = at;
     }
 
     /// When it is dialled next.
@@ -119,21 +151,29 @@ impl Dialling {
         own: &NodeName,
         node: &NodeName,
         addresses: &[String],
+        relays: &[NodeName],
         now: Tick,
     ) {
-        if addresses.is_empty() {
-            return;
-        }
         if let Some(known) = self.prospects.get_mut(node) {
+            let news = known.relays != relays && !relays.is_empty();
+            known.relays = relays.to_vec();
             if !known.configured {
                 let hint = known.hint.iter().filter(|hint| !addresses.contains(hint));
                 known.addresses = addresses.iter().chain(hint).cloned().collect();
             }
+            if news && known.dialling_until.is_none() {
+                known.again(now);
+            }
+            return;
+        }
+        if addresses.is_empty() && relays.is_empty() {
             return;
         }
         if self.prospects.len() < DIRECTORY_MAX {
             let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
-            self.prospects.insert(node.clone(), prospect(addresses.to_vec(), false, first));
+            let mut fresh = prospect(addresses.to_vec(), false, first);
+            fresh.relays = relays.to_vec();
+            self.prospects.insert(node.clone(), fresh);
         }
     }
 
@@ -167,13 +207,14 @@ impl Dialling {
             prospect.failures = 0;
             prospect.dialling_until = None;
             prospect.last_failure = None;
+            prospect.tried = 0;
         }
     }
 
     pub(crate) fn unlinked(&mut self, node: &NodeName, now: Tick, jitter: &mut Jitter) {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = false;
-            prospect.next_try = now.plus_ms(jitter.around(RETRY_FIRST_MS));
+            prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
         }
     }
 
@@ -181,7 +222,7 @@ impl Dialling {
     pub(crate) fn encourage(&mut self, node: &NodeName, now: Tick) {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.failures = 0;
-            prospect.next_try = now;
+            prospect.again(now);
         }
     }
 
@@ -194,8 +235,11 @@ impl Dialling {
     ) {
         let Some(prospect) = self.prospects.get_mut(node) else { return };
         prospect.dialling_until = None;
-        let turn = usize::from(prospect.addresses.len() > 1);
-        prospect.addresses.rotate_left(turn);
+        if prospect.tried < prospect.ways {
+            prospect.next_try = now;
+            prospect.last_failure = failure;
+            return;
+        }
         let refused = failure.as_ref().is_some_and(|failure| failure.code.is_some());
         let (first, most) = if refused {
             (REFUSED_FIRST_MS, REFUSED_MAX_MS)
@@ -204,16 +248,18 @@ impl Dialling {
         };
         let wait = first.saturating_mul(1 << prospect.failures.min(16)).min(most);
         prospect.failures = prospect.failures.saturating_add(1);
-        prospect.next_try = now.plus_ms(jitter.around(wait));
+        prospect.again(now.plus_ms(jitter.around(wait)));
         prospect.last_failure = failure;
     }
 
-    /// Whom to dial now; they count as being dialled from now on.
+    /// Whom to dial now, by which way; `ours` are the relays for those that name none. They
+    /// count as being dialled from now on.
     pub(crate) fn due(
         &mut self,
         now: Tick,
+        ours: &[NodeName],
         barred: impl Fn(&NodeName) -> bool,
-    ) -> Vec<(NodeName, String)> {
+    ) -> Vec<(NodeName, Way)> {
         let busy = |p: &Prospect| p.dialling_until.is_some_and(|until| now < until);
         let mut room =
             DIALS_MAX.saturating_sub(self.prospects.values().filter(|p| busy(p)).count());
@@ -223,13 +269,21 @@ impl Dialling {
                 break;
             }
             let ready = !prospect.linked && !busy(prospect) && now >= prospect.next_try;
-            if !ready || barred(node) {
+            if !ready {
                 continue;
             }
-            if let Some(address) = prospect.addresses.first() {
-                prospect.dialling_until = Some(now.plus_ms(DIAL_MS));
-                due.push((node.clone(), address.clone()));
-                room -= 1;
+            if barred(node) {
+                // Asked again then, or at once when the feed has news of it.
+                prospect.again(now.plus_ms(RETRY_MAX_MS));
+                continue;
+            }
+            match prospect.next_way(node, ours) {
+                Some(way) => {
+                    prospect.dialling_until = Some(now.plus_ms(DIAL_MS));
+                    due.push((node.clone(), way));
+                    room -= 1;
+                }
+                None => prospect.again(now.plus_ms(RETRY_MAX_MS)),
             }
         }
         due
@@ -248,6 +302,7 @@ impl Dialling {
 const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> Prospect {
     Prospect {
         addresses,
+        relays: Vec::new(),
         configured,
         hint: None,
         last_failure: None,
@@ -255,5 +310,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         next_try,
         dialling_until: None,
         linked: false,
+        tried: 0,
+        ways: 0,
     }
 }

@@ -113,6 +113,13 @@ impl Directory {
         lists
     }
 
+    /// Where a node with a role in its certificate says that it can be dialled.
+    pub(crate) fn address_of(&self, node: &NodeName, role: &str) -> Option<String> {
+        let signed = &self.known.get(node)?.signed;
+        let fit = signed.member.cert.attributes.has_role(role);
+        signed.presence.addresses.first().filter(|_| fit).cloned()
+    }
+
     pub(crate) fn presences(&self) -> impl Iterator<Item = &Presence> {
         self.known.values().map(|known| &known.signed.presence)
     }

@@ -10,6 +10,7 @@
 
 mod action;
 mod bucket;
+mod circuits;
 mod dialling;
 mod directory;
 mod feeding;
@@ -19,14 +20,16 @@ mod links;
 mod mail;
 mod memory;
 mod node;
+mod punch;
 mod random;
 mod signer;
 mod twins;
 
 pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
 pub use bucket::Rate;
+pub use circuits::{CircuitBounds, CircuitId, Flow};
 pub use dialling::{By, DialFailure, Prospect, Standing};
 pub use leads::{Lead, Source};
-pub use links::{Direction, LinkId, LinkView};
+pub use links::{Direction, LinkId, LinkView, Via};
 pub use node::{Arrival, Decision, Node, NodeView, Settings};
 pub use signer::Signer;

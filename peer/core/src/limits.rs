@@ -80,3 +80,30 @@ pub const MEMORY_SETTLE_MS: u64 = 1_000;
 pub const MEMORY_SAVE_MS: u64 = 60_000;
 /// How long a node without links tries those that introduce newcomers before all others, in ms.
 pub const RENDEZVOUS_FIRST_MS: u64 = 2_000;
+/// How long a call may wait for the one who was called to take it, in ms: a link's round trip, a
+/// connection and a handshake, each as slow as a satellite.
+pub const CALL_MS: u64 = 5_000;
+/// How long a circuit lasts at most, in ms: a day, because by then both ends have had every chance
+/// to meet directly, and whatever holds it only out of habit is found out.
+pub const CIRCUIT_MS: u64 = 86_400_000;
+/// Circuits through one relay: 512 of two connections and 64 KiB are 32 MiB and 1024 sockets.
+pub const CIRCUITS_MAX: usize = 512;
+/// Circuits of one member through one relay: what one node behind a symmetric NAT needs in a full
+/// mesh of 64, and an eighth of all.
+pub const CIRCUITS_PER_MEMBER: usize = 64;
+/// How long a relayed link that a direct one replaced is kept after its last frame, in ms: longer
+/// than a frame is on its way, so that none is lost.
+pub const RETIRE_QUIET_MS: u64 = 500;
+/// How long it is kept at most, in ms, whatever still waits on it.
+pub const RETIRE_MS: u64 = 5_000;
+/// Tries to meet directly after a relayed link came up, before they become rare.
+pub const PUNCH_TRIES: u32 = 3;
+/// Between two of the first tries, in ms: longer than the SYN of one try is resent.
+pub const PUNCH_PAUSE_MS: u64 = 4_000;
+/// Between the later ones, in ms, doubled each time up to [`PUNCH_REST_MAX_MS`]: a symmetric NAT
+/// stays one, but a laptop moves.
+pub const PUNCH_REST_MS: u64 = 60_000;
+/// The longest such wait, in ms.
+pub const PUNCH_REST_MAX_MS: u64 = 1_800_000;
+/// The longest round trip that a meeting waits the half of, in ms.
+pub const PUNCH_WAIT_MAX_MS: u64 = 2_000;

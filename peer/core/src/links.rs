@@ -1,16 +1,21 @@
 //! The link table: who is linked, by which link, since when, and which of two links stays.
 //!
-//! **Invariant:** at most one link per member; authority links are counted apart.
+//! **Invariant:** at most one link per member is ready and does not retire; authority links are
+//! counted apart.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use shared::feed::ChainIds;
+use shared::feed::{Mark, RevocationSet};
 use shared::name::NodeName;
 use shared::presence::Presence;
 use shared::time::{Tick, Timestamp};
 use shared::verify::{Member, Verified};
 
-use crate::limits::{AUTHORITY_LINKS_MAX, LINKS_MAX, PING_IDLE_MS, SILENCE_MS};
+use crate::limits::{
+    AUTHORITY_LINKS_MAX, LINKS_MAX, PING_IDLE_MS, RETIRE_MS, RETIRE_QUIET_MS, SILENCE_MS,
+};
+use crate::punch::Punch;
 
 /// A link; the driver makes the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +28,16 @@ pub enum Direction {
     Out,
     /// They did.
     In,
+}
+
+/// How a link that is not direct goes.
+#[derive(Debug, Clone)]
+pub struct Via {
+    /// The relay, proved by the handshake with it.
+    pub relay: Verified<Member>,
+    /// Where our listening port may be met: where the relay sees it, and where it is. None if the
+    /// connection was made from another port.
+    pub places: Vec<SocketAddr>,
 }
 
 /// One link.
@@ -40,6 +55,19 @@ pub(crate) struct Link {
     pub(crate) pinged: Tick,
     pub(crate) doubted_until: Option<Tick>,
     pub(crate) feed_number: u64,
+    /// The relay it goes through; `None`: it is direct.
+    pub(crate) via: Option<Box<Via>>,
+    /// Since when a direct link has taken its place: heard, but not spoken on any more.
+    pub(crate) retiring: Option<Tick>,
+    pub(crate) punch: Punch,
+}
+
+impl Link {
+    /// Whether the set bars its node, or the relay that carries it.
+    pub(crate) fn judge(&self, set: &RevocationSet) -> Option<Mark> {
+        let relay = self.via.as_ref().map(|via| &via.relay.ids);
+        set.judge(&self.member.ids).or_else(|| relay.and_then(|ids| set.judge(ids)))
+    }
 }
 
 /// A link as it is shown.
@@ -59,6 +87,8 @@ pub struct LinkView {
     pub cert_not_after: Timestamp,
     /// The feed's number on the other side, as far as it told us.
     pub feed_number: u64,
+    /// Through which relay, if it is not direct.
+    pub via: Option<NodeName>,
 }
 
 /// What to do with a newcomer whose node is linked already.
@@ -68,6 +98,8 @@ pub(crate) enum Rival {
     None,
     /// The newcomer takes the old one's place.
     Replace(LinkId),
+    /// The newcomer is direct and the old one is not: that one stays until this one is ready.
+    Overtake,
     /// The old one stays; ask whether it is alive.
     Keep(LinkId),
     /// Two instances of one certificate.
@@ -79,18 +111,31 @@ pub(crate) struct Links {
     table: BTreeMap<LinkId, Link>,
 }
 
+/// The role of a certificate whose node carries others' circuits.
+pub(crate) const RELAY_ROLE: &str = "relay";
+
 pub(crate) fn is_authority(member: &Member) -> bool {
     member.node().as_str() == NodeName::AUTHORITY && member.cert.attributes.has_role("authority")
 }
 
 impl Links {
     /// Which of two links between the same two nodes stays. Both sides come to the same answer:
-    /// the one that the smaller name dialled; of two in one direction, the newer.
-    pub(crate) fn rival(&self, own: &NodeName, newcomer: &Presence, direction: Direction) -> Rival {
+    /// a direct one before a relayed one; then the one that the smaller name dialled; of two in one
+    /// direction, the newer.
+    pub(crate) fn rival(
+        &self,
+        own: &NodeName,
+        newcomer: &Presence,
+        direction: Direction,
+        relayed: bool,
+    ) -> Rival {
         let Some((id, old)) = self.member_link(&newcomer.node) else { return Rival::None };
         if newcomer.instance != old.presence.instance {
             let restart = newcomer.boot > old.presence.boot;
             return if restart { Rival::Replace(id) } else { Rival::Contradiction };
+        }
+        if old.via.is_some() != relayed {
+            return if relayed { Rival::Keep(id) } else { Rival::Overtake };
         }
         let we_dial = *own < newcomer.node;
         let wins = old.direction == direction || (direction == Direction::Out) == we_dial;
@@ -123,7 +168,9 @@ impl Links {
     }
 
     pub(crate) fn member_link(&self, node: &NodeName) -> Option<(LinkId, &Link)> {
-        self.iter().find(|(_, link)| link.member.node() == node && !is_authority(&link.member))
+        self.iter().find(|(_, link)| {
+            link.member.node() == node && !is_authority(&link.member) && link.retiring.is_none()
+        })
     }
 
     pub(crate) fn heard(&mut self, id: LinkId, now: Tick) {
@@ -147,7 +194,8 @@ impl Links {
         let mut due = Vec::new();
         for (id, link) in &mut self.table {
             let idle = now.ms_since(link.heard) >= PING_IDLE_MS;
-            if link.ready && idle && now.ms_since(link.pinged) >= PING_IDLE_MS {
+            let asked = link.ready && link.retiring.is_none();
+            if asked && idle && now.ms_since(link.pinged) >= PING_IDLE_MS {
                 link.pinged = now;
                 due.push(*id);
             }
@@ -155,9 +203,31 @@ impl Links {
         due
     }
 
-    /// The chains of all links, for a look into the set.
-    pub(crate) fn chains(&self) -> impl Iterator<Item = (LinkId, &ChainIds)> {
-        self.iter().map(|(id, link)| (id, &link.member.ids))
+    /// A direct link to a node is ready: nothing is said on its relayed one any more, but what is
+    /// on its way there still arrives.
+    pub(crate) fn retire_relayed(&mut self, node: &NodeName, now: Tick) {
+        let of = |link: &&mut Link| link.member.node() == node && link.via.is_some();
+        for link in self.table.values_mut().filter(of) {
+            link.retiring.get_or_insert(now);
+        }
+    }
+
+    /// Retiring links on which nothing came for long enough, and those that had their time.
+    pub(crate) fn retired(&self, now: Tick, waits: impl Fn(LinkId) -> bool) -> Vec<LinkId> {
+        let over = |id: LinkId, link: &Link| {
+            let Some(since) = link.retiring else { return false };
+            let quiet = now.ms_since(link.heard.max(since)) >= RETIRE_QUIET_MS;
+            (quiet && !waits(id)) || now.ms_since(since) >= RETIRE_MS
+        };
+        self.iter().filter(|(id, link)| over(*id, link)).map(|(id, _)| id).collect()
+    }
+
+    /// Ready links with a relay that we could be reached through: direct ones.
+    pub(crate) fn relays(&self) -> impl Iterator<Item = &Link> {
+        let fit = |link: &&Link| {
+            link.ready && link.via.is_none() && link.member.cert.attributes.has_role(RELAY_ROLE)
+        };
+        self.table.values().filter(fit)
     }
 
     pub(crate) fn views(&self) -> Vec<LinkView> {
@@ -169,7 +239,9 @@ impl Links {
             since: link.since,
             cert_not_after: link.member.not_after,
             feed_number: link.feed_number,
+            via: link.via.as_ref().map(|via| via.relay.node().clone()),
         };
-        self.iter().filter(|(_, link)| link.ready).map(view).collect()
+        let shown = |link: &Link| link.ready && link.retiring.is_none();
+        self.iter().filter(|(_, link)| shown(link)).map(view).collect()
     }
 }

@@ -42,6 +42,11 @@ impl Mail {
         self.waiting.remove(&id).map(|waiting| waiting.request)
     }
 
+    /// Whether an answer is still to come on a link.
+    pub(crate) fn waits_on(&self, link: LinkId) -> bool {
+        self.waiting.values().any(|waiting| waiting.link == link)
+    }
+
     /// A link ended; who waited on it.
     pub(crate) fn ended(&mut self, link: LinkId) -> Vec<RequestId> {
         self.take(|waiting| waiting.link == link)

@@ -30,7 +30,9 @@ pub(super) fn run(desk: Desk, args: &RunArgs) -> Result<(), Fault> {
             no_lan: args.no_lan,
         },
         on_listening: Box::new(move |address| {
-            let value = json!({ "node": node, "listening": address.to_string() });
+            // "none" is a way to listen: through relays.
+            let address = if address.port() == 0 { "none".into() } else { address.to_string() };
+            let value = json!({ "node": node, "listening": address });
             // A closed stdout must not end a daemon.
             let _ = desk.tell(&value, &[format!("{node} listens on {address}")]);
         }),

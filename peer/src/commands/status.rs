@@ -56,7 +56,7 @@ fn links(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
         return desk.line("links        none");
     }
     desk.line("")?;
-    let columns = ["NODE", "ADDRESS", "DIALLED", "SINCE", "CERT", "FEED", "RTT"];
+    let columns = ["NODE", "ADDRESS", "DIALLED", "PATH", "SINCE", "CERT", "FEED", "RTT"];
     let mut table = Table::new(&columns);
     for link in &status.links {
         let left_s = link.cert_not_after.ms_since(now) / 1000;
@@ -64,6 +64,7 @@ fn links(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {
             link.node.to_string(),
             link.address.clone(),
             link.direction.as_str().to_owned(),
+            link.path.clone(),
             desk.out.moment(link.since, now),
             if left_s > 0 { duration_words(left_s) } else { "ended".to_owned() },
             link.feed_number.to_string(),

@@ -236,6 +236,8 @@ pub struct LinkStatus {
     pub address: String,
     /// Who dialled.
     pub direction: Direction,
+    /// `direct`, or `relay via NODE`.
+    pub path: String,
     /// Since when.
     pub since: Timestamp,
     /// notAfter of the other's certificate.

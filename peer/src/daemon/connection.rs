@@ -13,11 +13,12 @@ use shared::wire::{Body, Frame, Greeting, Kind};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::meeting::Meeting;
 use super::news::News;
-use crate::link::{self, End, Failure, Gate, Pass, Secured, Sink};
+use crate::link::{self, End, Failure, Gate, Pass, Protocol, Secured, Sink};
 
 /// How long a greeting may take once the handshake is done: two round trips and a busy driver.
-const GREETING: Duration = Duration::from_secs(5);
+pub(super) const GREETING: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
 pub(super) struct Connector {
@@ -29,6 +30,9 @@ pub(super) struct Connector {
     pub(super) greeting: watch::Receiver<Greeting>,
     pub(super) news: mpsc::Sender<News>,
     pub(super) next_link: AtomicU64,
+    pub(super) meeting: Meeting,
+    /// Octets per second of one direction of a circuit through us.
+    pub(super) circuit_rate: u64,
 }
 
 impl Connector {
@@ -45,7 +49,13 @@ impl Connector {
 
     /// Serves one accepted connection until it ends.
     pub(super) async fn accept(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, pass: Pass) {
-        let greeted = self.greet_as_listener(tcp).await;
+        let greeted = match link::accept(tcp, &self.listener).await {
+            Ok(secured) if secured.protocol == Protocol::Circuit => {
+                return self.serve_circuit(secured, pass).await;
+            }
+            Ok(secured) => self.greet_as_listener(secured).await,
+            Err(failure) => Err(failure),
+        };
         drop(pass);
         match greeted {
             Ok(Some((secured, link))) => self.run(secured, link).await,
@@ -57,11 +67,11 @@ impl Connector {
         }
     }
 
-    async fn greet_as_listener(
+    /// Hears a greeting and answers it.
+    pub(super) async fn greet_as_listener(
         self: &Arc<Self>,
-        tcp: TcpStream,
+        mut secured: Secured,
     ) -> Result<Option<(Secured, LinkId)>, Failure> {
-        let mut secured = link::accept(tcp, &self.listener).await?;
         let Body::Hello(greeting) = secured.read_body(GREETING).await? else {
             let failure = not_a_greeting(&secured);
             secured.refuse(Code::Malformed).await;
@@ -148,6 +158,7 @@ impl Connector {
             greeting,
             direction,
             address: secured.remote.to_string(),
+            via: secured.via.clone().map(Box::new),
         };
         let kill = secured.kill.clone();
         self.hear(News::Arrived { arrival, kill, decide }).await;
@@ -183,7 +194,13 @@ impl Connector {
 
     /// Tells of somebody at the door; left out when the driver is busy: a flood of strangers must
     /// not delay the members.
-    fn turned_away(&self, address: String, code: Option<Code>, by_us: bool, detail: String) {
+    pub(super) fn turned_away(
+        &self,
+        address: String,
+        code: Option<Code>,
+        by_us: bool,
+        detail: String,
+    ) {
         let _ = self.news.try_send(News::TurnedAway { address, code, by_us, detail });
     }
 }
@@ -247,7 +264,7 @@ fn not_a_greeting(secured: &Secured) -> Failure {
     }
 }
 
-fn refused(refusal: &Refusal, secured: &Secured) -> Failure {
+pub(super) fn refused(refusal: &Refusal, secured: &Secured) -> Failure {
     Failure {
         code: Some(refusal.code),
         by: link::By::Us,

@@ -245,6 +245,7 @@ fn link(view: &peer_core::LinkView, traffic: &super::view::Traffic) -> LinkStatu
             peer_core::Direction::Out => Direction::Out,
             peer_core::Direction::In => Direction::In,
         },
+        path: super::telling::path(view.via.as_ref()),
         since: view.since,
         cert_not_after: view.cert_not_after,
         feed_number: view.feed_number,

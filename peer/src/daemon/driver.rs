@@ -13,6 +13,7 @@ use shared::time::{Now, Timestamp};
 use shared::wire::{Body, Greeting, HEADER_BYTES, Kind};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::circuits::Switchboard;
 use super::delivery::Parcel;
 use super::fabric::{Carried, Fabric};
 use super::news::News;
@@ -27,6 +28,7 @@ use crate::link;
 pub(super) struct Driver<F> {
     pub(super) node: Node,
     pub(super) fabric: F,
+    pub(super) circuits: Switchboard,
     pub(super) clock: host::clock::Clock,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) greeting: watch::Sender<Greeting>,
@@ -106,6 +108,7 @@ impl<F: Fabric> Driver<F> {
             News::TurnedAway { address, code, by_us, detail } => {
                 self.telling.turned_away(&address, code, by_us, &detail, now);
             }
+            News::Circuit(news) => self.hear_circuit(news, now),
             News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
             News::Asked { ask, reply } => self.asked(ask, reply, now),
             News::Reload(changed) => self.reload(&changed, now),
@@ -161,6 +164,7 @@ impl<F: Fabric> Driver<F> {
                 self.forget(link);
             }
             Action::Dial(call) => self.fabric.dial(call),
+            Action::EndCircuit { circuit, code } => self.circuits.end(circuit, code),
             Action::SaveFeed => {
                 let _ = self.saving.feed.send(self.node.feed().clone());
             }
@@ -297,7 +301,7 @@ impl<F: Fabric> Driver<F> {
         }
     }
 
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         self.keep_evidence(event);
         self.telling.event(event, self.clock.now());
     }

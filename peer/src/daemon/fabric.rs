@@ -1,10 +1,11 @@
 //! How links come and go: the seam where another kind of network can stand beside direct TCP.
 //!
 //! The driver knows only [`Fabric`]: dial a node, carry frames, cut. [`DirectFabric`] does it with
-//! TCP and known addresses; relays are a later fabric behind the same seam.
+//! TCP: to known addresses, through members that are relays, and by meeting at an agreed moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use peer_core::{Call, LinkId, Way};
@@ -108,6 +109,17 @@ impl Fabric for DirectFabric {
         match call {
             Call::Known { node, address } => drop(tokio::spawn(connector.dial(node, address))),
             Call::Unnamed { address } => drop(tokio::spawn(connector.dial_unnamed(address))),
+            Call::Relayed { node, relay, address } => {
+                tokio::spawn(connector.dial_relayed(node, relay, address));
+            }
+            Call::Answered { node, relay, address, token } => {
+                tokio::spawn(connector.answer_call(node, relay, address, token));
+            }
+            Call::Awaited { addresses } => connector.meeting.expect(&addresses),
+            Call::Punched { node, addresses, direction, wait_ms } => {
+                let wait = Duration::from_millis(wait_ms);
+                tokio::spawn(connector.meet_node(node, addresses, direction, wait));
+            }
         }
     }
 

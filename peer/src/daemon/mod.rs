@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** only the driver touches the node, and the driver never waits for a link.
 
+mod circuits;
 mod connection;
 mod control;
 mod delivery;
@@ -16,8 +17,11 @@ mod fabric;
 mod finding;
 mod interfaces;
 mod lan;
+mod listening;
+mod meeting;
 mod news;
 mod nodes;
+mod relayed;
 mod reload;
 mod saving;
 mod start;

@@ -8,6 +8,7 @@ use shared::refusal::Code;
 use shared::wire::Body;
 use tokio::sync::oneshot;
 
+use super::circuits::CircuitNews;
 use super::finding::Finding;
 use super::view::{Answer, Ask};
 use crate::link::{KillSwitch, Queue};
@@ -34,6 +35,8 @@ pub(super) enum News {
     TurnedAway { address: String, code: Option<Code>, by_us: bool, detail: String },
     /// The inbox has taken a message, or has not.
     Stored { link: LinkId, id: u64, refused: Option<Code> },
+    /// Something about a circuit through us.
+    Circuit(CircuitNews),
     /// A command wants something.
     Asked { ask: Ask, reply: oneshot::Sender<Answer> },
     /// These files of the bundle changed; SIGHUP and commands name them all.

@@ -15,11 +15,11 @@ use host::watch::Watcher;
 use peer_core::{Node, Settings};
 use shared::name::NodeName;
 use shared::wire::Greeting;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::circuits::Switchboard;
 use super::connection::Connector;
 use super::control::Desk;
 use super::delivery::{PARCELS_MAX, deliver};
@@ -28,6 +28,8 @@ use super::fabric::DirectFabric;
 use super::finding;
 use super::interfaces;
 use super::lan::Neighbourhood;
+use super::listening::{self, accept, bind};
+use super::meeting::Meeting;
 use super::news::{NEWS_MAX, News};
 use super::reload::{Reloader, own_ids, signer};
 use super::saving::Saving;
@@ -41,9 +43,6 @@ use crate::state::State;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
-/// Connections that wait to be accepted; a flood fills it, and a member's attempt then costs a
-/// second.
-const BACKLOG: u32 = 1024;
 /// How long a stop may take before what is left is dropped.
 const STOP: Duration = Duration::from_secs(3);
 
@@ -93,7 +92,7 @@ pub fn run(start: Start) -> Result<(), Fault> {
 
 /// A running daemon.
 pub struct Daemon {
-    /// Where it listens.
+    /// Where it listens; port 0 if nowhere.
     pub listening: SocketAddr,
     watched: Vec<PathBuf>,
     stop: watch::Sender<bool>,
@@ -135,18 +134,13 @@ impl Daemon {
             extra_peers,
             extra_seeds: by.seeds,
         };
-        let connector = Arc::new(Connector {
-            clock,
-            dialler: Arc::clone(&parts.dialler),
-            listener: Arc::clone(&parts.listener),
-            gate: Gate::new(Bounds::default()),
-            greeting: parts.greeting_seen,
-            news: parts.news.clone(),
-            next_link: AtomicU64::new(1),
-        });
+        let home = tcp.as_ref().map(|_| listening);
+        let rate = reloader.bundle.config.relay.bytes_per_second;
+        let connector = Arc::new(parts.connector(clock, home, rate));
         let driver = Driver {
             node,
             fabric: DirectFabric::new(Arc::clone(&connector)),
+            circuits: Switchboard::default(),
             clock,
             news: parts.heard,
             greeting: parts.greeting,
@@ -158,16 +152,16 @@ impl Daemon {
             next_request: 0,
             traffic: BTreeMap::new(),
             pinged: BTreeMap::new(),
-            listening: listening.to_string(),
+            listening: listening::told(listening),
             since: clock.now().wall,
         };
         let mut others = finders;
         others.extend([
-            tokio::spawn(accept(tcp, connector)),
             tokio::spawn(deliver(received, inbox, parts.news.clone())),
             tokio::spawn(watch_files(Watcher::new(watched.clone()), parts.news.clone())),
             tokio::spawn(door.run(Arc::new(desk))),
         ]);
+        others.extend(tcp.map(|tcp| tokio::spawn(accept(tcp, connector))));
         let driver = tokio::spawn(driver.run(stopped));
         on_listening(listening);
         Ok(Self { listening, watched, stop, news: parts.news, driver, savers, others, _lock: lock })
@@ -241,6 +235,21 @@ impl Parts {
             heard,
         })
     }
+
+    /// What every connection needs; `home` is where we listen.
+    fn connector(&self, clock: Clock, home: Option<SocketAddr>, circuit_rate: u64) -> Connector {
+        Connector {
+            clock,
+            dialler: Arc::clone(&self.dialler),
+            listener: Arc::clone(&self.listener),
+            gate: Gate::new(Bounds::default()),
+            greeting: self.greeting_seen.clone(),
+            news: self.news.clone(),
+            next_link: AtomicU64::new(1),
+            meeting: Meeting::at(home),
+            circuit_rate,
+        }
+    }
 }
 
 fn new_node(
@@ -253,7 +262,9 @@ fn new_node(
     let now = clock.now();
     let own = own_ids(bundle, now)?;
     let config = &bundle.config;
-    let addresses = if config.advertise.is_empty() {
+    let addresses = if listening.port() == 0 {
+        Vec::new()
+    } else if config.advertise.is_empty() {
         interfaces::advertised(listening)
     } else {
         config.advertise.clone()
@@ -273,8 +284,10 @@ fn new_node(
     };
     let signer = signer(bundle)?;
     let (verifier, feed) = (Arc::clone(&bundle.verifier), bundle.feed.clone());
-    Node::new(settings, signer, verifier, feed, known, now)
-        .map_err(|refusal| Fault::failed(refusal.to_string()))
+    let mut node = Node::new(settings, signer, verifier, feed, known, now)
+        .map_err(|refusal| Fault::failed(refusal.to_string()))?;
+    node.set_circuit_bounds(config.relay.bounds);
+    Ok(node)
 }
 
 fn seeds_of(bundle: &Bundle, finding: &FindBy) -> Vec<String> {
@@ -292,48 +305,16 @@ fn finders(
     news: &mpsc::Sender<News>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![tokio::spawn(finding::recall(bundle.paths.directory(), news.clone()))];
-    if listening.ip().is_unspecified() && bundle.config.advertise.is_empty() {
+    let nowhere = listening.port() == 0;
+    if !nowhere && listening.ip().is_unspecified() && bundle.config.advertise.is_empty() {
         tasks.push(tokio::spawn(interfaces::watch(listening, news.clone())));
     }
-    let lan = if by.no_lan { &Lan::Off } else { &bundle.config.lan };
+    // What is announced is a port; whoever listens nowhere has none to announce.
+    let lan = if by.no_lan || nowhere { &Lan::Off } else { &bundle.config.lan };
     if let Some(near) = Neighbourhood::enter(lan, listening, Arc::clone(&bundle.verifier)) {
         tasks.push(tokio::spawn(near.listen(news.clone())));
     }
     tasks
-}
-
-async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Fault> {
-    let taken = |error: std::io::Error| {
-        Fault::failed(format!("cannot listen on {address}: {error}"))
-            .hint("choose another with `--listen HOST:PORT`, or port 0 for any free one")
-    };
-    let place = tokio::net::lookup_host(address).await.map_err(taken)?.next();
-    let place = place.ok_or_else(|| taken(std::io::ErrorKind::NotFound.into()))?;
-    let socket = if place.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(taken)?;
-    // A restarted daemon takes its port back although old connections linger on it.
-    socket.set_reuseaddr(true).map_err(taken)?;
-    socket.bind(place).map_err(taken)?;
-    let tcp = socket.listen(BACKLOG).map_err(taken)?;
-    let listening = tcp.local_addr().map_err(taken)?;
-    Ok((tcp, listening))
-}
-
-async fn accept(tcp: TcpListener, connector: Arc<Connector>) {
-    loop {
-        match tcp.accept().await {
-            Ok((stream, remote)) => {
-                if let Some(pass) = connector.enter(remote) {
-                    tokio::spawn(Arc::clone(&connector).accept(stream, remote, pass));
-                }
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: those there are will come free.
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
 }
 
 async fn watch_files(mut watcher: Watcher, news: mpsc::Sender<News>) {

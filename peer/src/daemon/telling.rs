@@ -117,9 +117,15 @@ impl Telling {
     /// Something the node tells.
     pub(super) fn event(&mut self, event: &Event, now: Now) {
         match event {
-            Event::Linked { node, direction, address } => {
+            Event::Linked { node, direction, address, via } => {
                 let dialled_by = if *direction == Direction::Out { "us" } else { "them" };
-                info!(%node, address, dialled_by, "linked");
+                let path = path(via.as_ref());
+                info!(%node, address, dialled_by, path, "linked");
+            }
+            Event::CircuitMade { from, to } => info!(%from, %to, "they talk through us"),
+            Event::CircuitCut { node, mark } => {
+                let code = code_of(mark.status);
+                info!(%node, %code, feed = mark.number, "its circuit through us is cut");
             }
             Event::Unlinked { node, why } => info!(%node, "link down: {}", escape(why)),
             Event::Cut { node, mark } => {
@@ -246,6 +252,11 @@ impl Telling {
             }
         }
     }
+}
+
+/// How a link goes, in words.
+pub(super) fn path(via: Option<&NodeName>) -> String {
+    via.map_or_else(|| "direct".to_owned(), |relay| format!("relay via {relay}"))
 }
 
 const fn code_of(status: Status) -> Code {

@@ -13,16 +13,17 @@ use std::time::Duration;
 
 use shared::name::NodeName;
 use shared::refusal::{Code, Refusal};
-use shared::wire::ALPN;
 use tls::{Dialler, Listener, Role, Verdict};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::circuit::Tunnel;
+use super::connect::{connect, from_home};
 use super::failure::{By, Failure};
 use super::kill::{Guarded, KillSwitch};
-use super::secured::Secured;
+use super::secured::{Protocol, Secured};
 use crate::limits;
 
 /// How long each step may take.
@@ -91,27 +92,76 @@ pub async fn dial_with(
     dialler: &Dialler,
     patience: Patience,
 ) -> Result<Secured, Failure> {
-    let tcp = timeout(patience.connect, connect(address)).await.unwrap_or_else(|_| {
-        Err(Failure::neither(format!("no answer within {:?}", patience.connect)))
-    })?;
-    let (config, verdict) =
-        dialler.config(expected).map_err(|e| Failure::neither(e.to_string()))?;
+    let tcp = connect(address, patience.connect).await?;
+    secure(tcp, expected, dialler, Protocol::Link, patience).await
+}
+
+/// Shakes hands as the one who dialled.
+pub(super) async fn secure(
+    tcp: TcpStream,
+    expected: Option<NodeName>,
+    dialler: &Dialler,
+    protocol: Protocol,
+    patience: Patience,
+) -> Result<Secured, Failure> {
+    let (config, verdict) = dialler
+        .config_for(expected, protocol.alpn())
+        .map_err(|e| Failure::neither(e.to_string()))?;
     let door = Door::new(&tcp, Role::Dialler, verdict, patience)?;
     let io = Guarded::new(tcp, door.kill.clone());
     let shaking = TlsConnector::from(config).connect(tls::server_name(), io).into_fallible();
     door.shake(shaking).await
 }
 
-async fn connect(address: &str) -> Result<TcpStream, Failure> {
-    let found = lookup_host(address).await.map_err(|e| Failure::neither(e.to_string()))?;
-    let mut last = Failure::neither("the name has no address");
-    for address in found.take(limits::DIAL_ADDRESSES_MAX) {
-        match TcpStream::connect(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = Failure::neither(error.to_string()).at(address),
-        }
-    }
-    Err(last)
+/// Shakes hands as the listener with whoever is at the other end of a circuit.
+///
+/// # Errors
+/// [`Failure`]; the other side was told if it was a refusal.
+pub async fn accept_through(tunnel: Tunnel, listener: &Listener) -> Result<Secured, Failure> {
+    let (config, verdict) = listener.config().map_err(|e| Failure::neither(e.to_string()))?;
+    let Tunnel { io, kill, remote, via } = tunnel;
+    let door = Door::over(remote, kill, Role::Listener, verdict);
+    let shaking = TlsAcceptor::from(config).accept(io).into_fallible();
+    door.shake(shaking).await.map(|secured| secured.carried_by(via))
+}
+
+/// Shakes hands as the one who dialled with a certain node at the other end of a circuit.
+///
+/// # Errors
+/// [`Failure`]; the other side was told if it was a refusal.
+pub async fn dial_through(
+    tunnel: Tunnel,
+    expected: NodeName,
+    dialler: &Dialler,
+) -> Result<Secured, Failure> {
+    let (config, verdict) =
+        dialler.config(Some(expected)).map_err(|e| Failure::neither(e.to_string()))?;
+    let Tunnel { io, kill, remote, via } = tunnel;
+    let door = Door::over(remote, kill, Role::Dialler, verdict);
+    let shaking = TlsConnector::from(config).connect(tls::server_name(), io).into_fallible();
+    door.shake(shaking).await.map(|secured| secured.carried_by(via))
+}
+
+/// Shakes hands as the one who dialled, on a connection however it was made.
+///
+/// # Errors
+/// [`Failure`]; the other side was told if it was a refusal.
+pub async fn secure_as_dialler(
+    tcp: TcpStream,
+    expected: NodeName,
+    dialler: &Dialler,
+) -> Result<Secured, Failure> {
+    secure(tcp, Some(expected), dialler, Protocol::Link, Patience::default()).await
+}
+
+/// A connection with an address from the port that we listen on.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn meet(address: SocketAddr, home: SocketAddr) -> Result<TcpStream, Failure> {
+    let met = timeout(limits::MEET, from_home(address, home)).await;
+    let late = |_| Failure::neither(format!("nobody came within {:?}", limits::MEET)).at(address);
+    met.map_err(late)?.map_err(|error| Failure::neither(error.to_string()).at(address))
 }
 
 /// One handshake.
@@ -134,6 +184,11 @@ impl Door {
         let remote = tcp.peer_addr().map_err(gone)?;
         tcp.set_nodelay(true).map_err(|error| gone(error).at(remote))?;
         Ok(Self { remote, role, verdict, patience, kill: KillSwitch::default() })
+    }
+
+    /// For a handshake within a connection that is under a switch already.
+    fn over(remote: SocketAddr, kill: KillSwitch, role: Role, verdict: Verdict) -> Self {
+        Self { remote, role, verdict, patience: Patience::default(), kill }
     }
 
     async fn shake<S>(
@@ -165,15 +220,15 @@ impl Door {
     }
 
     async fn judge(self, stream: TlsStream<Guarded>) -> Result<Secured, Failure> {
-        let agreed = stream.get_ref().1.alpn_protocol() == Some(ALPN);
-        let member = match self.verdict.take() {
-            Ok(_) if !agreed => {
-                Err(Refusal::new(Code::Version, "the other side does not speak conclave/1"))
+        let agreed = Protocol::of(stream.get_ref().1.alpn_protocol());
+        let no_protocol =
+            || Refusal::new(Code::Version, "the other side does not speak conclave/1");
+        let judged = self.verdict.take();
+        match judged.and_then(|member| Ok((member, agreed.ok_or_else(no_protocol)?))) {
+            Ok((member, protocol)) => {
+                let Self { remote, role, kill, .. } = self;
+                Ok(Secured::new(stream, member, remote, kill, role, protocol))
             }
-            judged => judged,
-        };
-        match member {
-            Ok(member) => Ok(Secured::new(stream, member, self.remote, self.kill, self.role)),
             Err(refusal) => {
                 super::secured::refuse(stream, refusal.code, self.patience.linger).await;
                 Err(Failure::by_us(refusal))

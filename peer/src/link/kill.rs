@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::TlsStream;
 
 /// Cuts one connection; clones cut the same one.
 #[derive(Debug, Clone, Default)]
@@ -78,30 +80,53 @@ impl KillSwitch {
     }
 }
 
-/// A TCP connection that a [`KillSwitch`] can cut.
+/// A connection that a [`KillSwitch`] can cut.
 #[derive(Debug)]
 pub struct Guarded {
-    tcp: TcpStream,
+    path: Path,
     kill: KillSwitch,
+}
+
+/// What a connection goes over.
+#[derive(Debug)]
+enum Path {
+    /// TCP.
+    Direct(TcpStream),
+    /// A circuit: our TLS connection with a relay, which carries the other end's octets.
+    Relayed(Box<Relayed>),
+}
+
+/// A circuit after the relay's "ready".
+#[derive(Debug)]
+struct Relayed {
+    /// What came in the same read as "ready"; it is the other end's.
+    early: BytesMut,
+    stream: TlsStream<Guarded>,
 }
 
 impl Guarded {
     /// Puts a connection under a switch.
     #[must_use]
     pub const fn new(tcp: TcpStream, kill: KillSwitch) -> Self {
-        Self { tcp, kill }
+        Self { path: Path::Direct(tcp), kill }
+    }
+
+    /// Puts a circuit under the switch that its connection with the relay is under: one kill cuts
+    /// the TCP connection below both.
+    pub(super) fn relayed(stream: TlsStream<Self>, early: BytesMut, kill: KillSwitch) -> Self {
+        Self { path: Path::Relayed(Box::new(Relayed { early, stream })), kill }
     }
 
     fn poll<T>(
         &mut self,
         side: Side,
         cx: &mut Context<'_>,
-        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        act: impl FnOnce(Pin<&mut Path>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.kill.is_killed() {
             return self.cut();
         }
-        match act(Pin::new(&mut self.tcp), cx) {
+        match act(Pin::new(&mut self.path), cx) {
             Poll::Pending if self.kill.park(side, cx) => self.cut(),
             other => other,
         }
@@ -114,8 +139,13 @@ impl Guarded {
 
     /// Makes the kernel forget unsent bytes when the socket closes, and send RST.
     fn discard(&self) {
-        // A socket that is gone already has nothing left to forget.
-        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        match &self.path {
+            // A socket that is gone already has nothing left to forget.
+            Path::Direct(tcp) => {
+                let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            }
+            Path::Relayed(relayed) => relayed.stream.get_ref().0.discard(),
+        }
     }
 }
 
@@ -133,7 +163,7 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().poll(Side::Read, cx, |tcp, cx| tcp.poll_read(cx, buf))
+        self.get_mut().poll(Side::Read, cx, |path, cx| path.poll_read(cx, buf))
     }
 }
 
@@ -143,7 +173,7 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_write(cx, buf))
+        self.get_mut().poll(Side::Write, cx, |path, cx| path.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -151,18 +181,83 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_write_vectored(cx, bufs))
+        self.get_mut().poll(Side::Write, cx, |path, cx| path.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.path.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_flush(cx))
+        self.get_mut().poll(Side::Write, cx, |path, cx| path.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll(Side::Write, cx, |tcp, cx| tcp.poll_shutdown(cx))
+        self.get_mut().poll(Side::Write, cx, |path, cx| path.poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Path {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Relayed(relayed) if relayed.early.is_empty() => {
+                Pin::new(&mut relayed.stream).poll_read(cx, buf)
+            }
+            Self::Relayed(relayed) => {
+                let length = relayed.early.len().min(buf.remaining());
+                buf.put_slice(&relayed.early.split_to(length));
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Path {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Direct(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Relayed(relayed) => Pin::new(&mut relayed.stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Direct(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Relayed(relayed) => Pin::new(&mut relayed.stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Direct(tcp) => tcp.is_write_vectored(),
+            Self::Relayed(relayed) => relayed.stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Relayed(relayed) => Pin::new(&mut relayed.stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Direct(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Relayed(relayed) => Pin::new(&mut relayed.stream).poll_shutdown(cx),
+        }
     }
 }

@@ -8,6 +8,8 @@
 //! **Invariant:** a [`Secured`] exists only with a `Verified<Member>` of its own handshake.
 //! **Invariant:** after [`KillSwitch::kill`] no byte is read or written, and none waits in a queue.
 
+mod circuit;
+mod connect;
 mod failure;
 mod gate;
 mod handshake;
@@ -15,14 +17,21 @@ mod kill;
 mod live;
 mod queue;
 mod secured;
+mod splice;
 #[cfg(test)]
 mod tests;
 
+pub use circuit::{Relay, Tunnel, reach};
+pub use connect::share_port;
 pub use failure::{By, Failure};
 pub use gate::{Bounds, Gate, Pass};
-pub use handshake::{Patience, accept, accept_with, dial, dial_with};
+pub use handshake::{
+    Patience, accept, accept_through, accept_with, dial, dial_through, dial_with, meet,
+    secure_as_dialler,
+};
 pub use kill::{Guarded, KillSwitch};
 pub use live::{End, Sink};
 pub use queue::{Class, Queue, QueueError};
-pub use secured::Secured;
+pub use secured::{Protocol, Secured};
+pub use splice::{Allowance, splice};
 pub use tls::Role;

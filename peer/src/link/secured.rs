@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use peer_core::Via;
 use shared::refusal::{Code, Refusal};
 use shared::verify::{Member, Verified};
-use shared::wire::{Body, split};
+use shared::wire::{ALPN, ALPN_RELAY, Body, split};
 use tls::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -19,6 +20,30 @@ use super::failure::Failure;
 use super::handshake::drain;
 use super::kill::{Guarded, KillSwitch};
 use crate::limits;
+
+/// What is spoken on a connection, agreed by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A link.
+    Link,
+    /// One end of a circuit through a relay.
+    Circuit,
+}
+
+impl Protocol {
+    /// Its ALPN name.
+    #[must_use]
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Link => ALPN,
+            Self::Circuit => ALPN_RELAY,
+        }
+    }
+
+    pub(super) fn of(alpn: Option<&[u8]>) -> Option<Self> {
+        [Self::Link, Self::Circuit].into_iter().find(|protocol| Some(protocol.alpn()) == alpn)
+    }
+}
 
 /// A connection whose other end is a verified member.
 pub struct Secured {
@@ -30,6 +55,10 @@ pub struct Secured {
     pub kill: KillSwitch,
     /// Which side of the handshake we were.
     pub role: Role,
+    /// What was agreed to be spoken.
+    pub protocol: Protocol,
+    /// The relay that carries it, if it is not direct.
+    pub via: Option<Via>,
     pub(super) stream: TlsStream<Guarded>,
     pub(super) buffer: BytesMut,
 }
@@ -41,8 +70,16 @@ impl Secured {
         remote: SocketAddr,
         kill: KillSwitch,
         role: Role,
+        protocol: Protocol,
     ) -> Self {
-        Self { member, remote, kill, role, stream, buffer: BytesMut::new() }
+        let (via, buffer) = (None, BytesMut::new());
+        Self { member, remote, kill, role, protocol, via, stream, buffer }
+    }
+
+    /// The same, carried by a relay.
+    pub(super) fn carried_by(mut self, via: Via) -> Self {
+        self.via = Some(via);
+        self
     }
 
     /// The next body, if it comes in time.
@@ -74,6 +111,12 @@ impl Secured {
             || Err(Failure::neither(format!("nothing was read within {:?}", limits::HANDSHAKE)));
         let written = written.map(|done| done.map_err(|e| Failure::of_io(&e, self.role)));
         written.unwrap_or_else(|_| late()).map_err(|failure| failure.at(self.remote))
+    }
+
+    /// Whether nothing was said that has not been read.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// Tells the other side why it is refused, and waits a moment for it to read that.

@@ -15,7 +15,7 @@ use shared::cert::Usage;
 use shared::key::PrivateKey;
 use shared::name::NodeName;
 use shared::verify::Verifier;
-use shared::wire::ALPN;
+use shared::wire::{ALPN, ALPN_RELAY};
 
 use crate::Clock;
 use crate::verdict::{Judge, Verdict};
@@ -128,6 +128,18 @@ impl Dialler {
         &self,
         expected: Option<NodeName>,
     ) -> Result<(Arc<ClientConfig>, Verdict), TlsError> {
+        self.config_for(expected, ALPN)
+    }
+
+    /// The same for one protocol by its ALPN name: a link, or a circuit at a relay.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn config_for(
+        &self,
+        expected: Option<NodeName>,
+        protocol: &[u8],
+    ) -> Result<(Arc<ClientConfig>, Verdict), TlsError> {
         let (judge, verdict) = self.0.judge(Usage::Server, expected);
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -137,7 +149,7 @@ impl Dialler {
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.enable_sni = false;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok((Arc::new(config), verdict))
     }
 }
@@ -179,7 +191,7 @@ impl Listener {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec(), ALPN_RELAY.to_vec()];
         Ok((Arc::new(config), verdict))
     }
 }

@@ -10,7 +10,8 @@ use shared::wire::{Body, Greeting, VERSION};
 use super::Node;
 use crate::action::{Action, Event, Way};
 use crate::limits::PROBE_MS;
-use crate::links::{Direction, Link, LinkId, Rival, is_authority};
+use crate::links::{Direction, Link, LinkId, Rival, Via, is_authority};
+use crate::punch::Punch;
 
 /// A secured connection whose greeting was read.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Arrival {
     pub direction: Direction,
     /// Where it is, for people.
     pub address: String,
+    /// The relay that carries it, if it is not direct.
+    pub via: Option<Box<Via>>,
 }
 
 /// What to do with an arrival.
@@ -56,7 +59,7 @@ impl Node {
     }
 
     fn judge(&mut self, arrival: Arrival, now: Now) -> Result<Decision, Refusal> {
-        let Arrival { link, member, greeting, direction, address } = arrival;
+        let Arrival { link, member, greeting, direction, address, via } = arrival;
         let version = greeting.common_version(VERSION, VERSION);
         version.ok_or_else(|| Refusal::new(Code::Version, "no common protocol version"))?;
         let signed = self.open_presence(&member, &greeting, now)?;
@@ -67,7 +70,8 @@ impl Node {
         if !authority {
             self.refuse_if_stale(now)?;
             let presence = &signed.presence;
-            let rival = self.links.rival(&self.settings.node, presence, direction);
+            let own = &self.settings.node;
+            let rival = self.links.rival(own, presence, direction, via.is_some());
             match rival {
                 Rival::Contradiction => return Err(self.refuse_twin(&signed)),
                 Rival::None if self.directory.contradicts(presence) => {
@@ -77,7 +81,8 @@ impl Node {
                 Rival::Replace(old) => {
                     self.end(old, Way::Close, "a newer link took its place", now)
                 }
-                Rival::None => {}
+                // The relayed link retires when this one is ready.
+                Rival::Overtake | Rival::None => {}
             }
         }
         if !self.links.has_room(authority) {
@@ -94,11 +99,15 @@ impl Node {
             pinged: now.tick,
             doubted_until: None,
             feed_number: greeting.feed_number,
+            via,
+            retiring: None,
+            punch: Punch::default(),
             member,
         };
-        let member = entry.member.clone();
+        let (member, via) = (entry.member.clone(), entry.via.clone());
         self.links.insert(link, entry);
         self.verifier.recheck(&member, now.wall)?;
+        via.map_or(Ok(()), |via| self.verifier.recheck(&via.relay, now.wall))?;
         if !authority {
             self.dialling.linked(member.node());
             let news = self.learn(signed, now);
@@ -152,10 +161,17 @@ impl Node {
         let Some(entry) = self.links.get_mut(link) else { return };
         entry.ready = true;
         entry.heard = now.tick;
+        if entry.via.is_none() {
+            let node = entry.member.node().clone();
+            self.links.retire_relayed(&node, now.tick);
+        }
+        let Some(entry) = self.links.get(link) else { return };
         let (node, direction) = (entry.member.node().clone(), entry.direction);
         let (address, theirs) = (entry.address.clone(), entry.feed_number);
         let (authority, news) = (is_authority(&entry.member), entry.news);
-        self.tell(Event::Linked { node: node.clone(), direction, address });
+        let via = entry.via.as_ref().map(|via| via.relay.node().clone());
+        self.tell(Event::Linked { node: node.clone(), direction, address, via });
+        self.look_at_relays(now);
         self.send_presences(link, &node, authority);
         if news {
             self.pass_on(link, &node);
@@ -163,6 +179,7 @@ impl Node {
         self.send_feed(link, theirs);
         // The first round trip, for people; the next ones only when the link is idle.
         self.push(Action::Ping { link, nonce: 0 });
+        self.begin_punch(link, now);
     }
 
     /// What we know of others: all of them to a member, the linked ones to the authority, which

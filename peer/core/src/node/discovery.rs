@@ -110,7 +110,7 @@ impl Node {
         let unknown: Vec<_> =
             unknown.map(|(node, to, first)| (node.clone(), to.to_vec(), first)).collect();
         for (node, addresses, first) in unknown {
-            self.dialling.learn(own, &node, &addresses, now.tick);
+            self.dialling.learn(own, &node, &addresses, &[], now.tick);
             if !first {
                 self.dialling.defer(&node, after);
             }

@@ -8,7 +8,7 @@ use shared::time::{Now, Timestamp};
 use shared::verify::Verifier;
 
 use super::Node;
-use crate::action::{Action, Call, Event, Way};
+use crate::action::{Action, Event, Way};
 use crate::links::{LinkId, is_authority};
 
 impl Node {
@@ -18,6 +18,8 @@ impl Node {
             self.end(link, Way::Cut, "it was silent too long", now);
         }
         self.look_at_dates(now);
+        self.look_at_paths(now);
+        self.look_at_circuits(now);
         for link in self.links.ping_due(now.tick) {
             self.push(Action::Ping { link, nonce: 0 });
         }
@@ -54,7 +56,10 @@ impl Node {
             .links
             .iter()
             .filter_map(|(id, link)| {
-                Some((id, self.verifier.recheck(&link.member, now.wall).err()?))
+                let relay = link.via.as_ref().map(|via| &via.relay);
+                let mut chains = std::iter::once(&link.member).chain(relay);
+                let refusal = chains.find_map(|m| self.verifier.recheck(m, now.wall).err())?;
+                Some((id, refusal))
             })
             .collect();
         for (link, refusal) in judged {
@@ -85,10 +90,15 @@ impl Node {
         }
         let verifier = Arc::clone(&self.verifier);
         let barred = |node: &NodeName| is_out(&verifier, node);
-        for (node, address) in self.dialling.due(now.tick, barred) {
-            self.push(Action::Dial(Call::Known { node, address }));
+        let ours = self.own_relays();
+        for (node, way) in self.dialling.due(now.tick, &ours, barred) {
+            self.call(node, way, now);
         }
         self.dial_leads(now);
+    }
+
+    pub(super) fn is_out(&self, node: &NodeName) -> bool {
+        is_out(&self.verifier, node)
     }
 }
 

@@ -12,7 +12,9 @@
 mod arrival;
 mod discovery;
 mod look;
+mod meet;
 mod news;
+mod relay;
 mod talk;
 mod twins;
 mod views;
@@ -30,12 +32,13 @@ use shared::verify::Verifier;
 use shared::wire::{Body, Greeting, VERSION};
 
 use crate::action::{Action, Class, Ended, Event, Way};
+use crate::circuits::Circuits;
 use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
 use crate::leads::Leads;
 use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
-use crate::links::{LinkId, LinkView, Links};
+use crate::links::{Link, LinkId, LinkView, Links};
 use crate::mail::Mail;
 use crate::memory::Memory;
 use crate::random::Jitter;
@@ -83,6 +86,7 @@ pub struct Node {
     twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
+    circuits: Circuits,
     jitter: Jitter,
     presence: Presence,
     presence_bytes: Vec<u8>,
@@ -133,6 +137,7 @@ impl Node {
             memory: Memory::default(),
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
+            circuits: Circuits::default(),
             presence,
             presence_bytes: Vec::new(),
             presence_due: now.tick,
@@ -236,12 +241,15 @@ impl Node {
         let Some(gone) = self.links.remove(link) else { return };
         let node = gone.member.node().clone();
         self.forget_link(link, &node, now);
-        if let Some((code, by)) = ended.refused {
+        let refused = ended.refused.filter(|_| gone.retiring.is_none());
+        if let Some((code, by)) = refused {
             let (detail, at) = (ended.detail.clone(), now.wall);
             let failure = DialFailure { code: Some(code), by, detail, at };
             self.dialling.failed(&node, Some(failure), now.tick, &mut self.jitter);
         }
-        self.tell(Event::Unlinked { node, why: ended.detail });
+        if gone.retiring.is_none() {
+            self.tell(Event::Unlinked { node, why: ended.detail });
+        }
     }
 
     /// A dial did not become a link; `None` means that the other side already has one with us.
@@ -301,7 +309,8 @@ impl Node {
     }
 
     fn ready_links(&self) -> Vec<LinkId> {
-        self.links.iter().filter(|(_, link)| link.ready).map(|(id, _)| id).collect()
+        let open = |link: &Link| link.ready && link.retiring.is_none();
+        self.links.iter().filter(|(_, link)| open(link)).map(|(id, _)| id).collect()
     }
 
     /// Ends a link by our will and forgets it.
@@ -310,7 +319,9 @@ impl Node {
         let node = gone.member.node().clone();
         self.push(Action::End { link, way });
         self.forget_link(link, &node, now);
-        self.tell(Event::Unlinked { node, why: why.to_owned() });
+        if gone.retiring.is_none() {
+            self.tell(Event::Unlinked { node, why: why.to_owned() });
+        }
     }
 
     /// What hangs on a link that is gone.
@@ -321,16 +332,17 @@ impl Node {
         }
         if self.links.member_link(node).is_none() {
             self.dialling.unlinked(node, now.tick, &mut self.jitter);
+            self.look_at_relays(now);
         }
     }
 
     /// Keeps a verified presence; says whether it was news.
     fn learn(&mut self, signed: SignedPresence, now: Now) -> bool {
-        let (node, addresses) = (signed.presence.node.clone(), signed.presence.addresses.clone());
         self.memory.keep(&signed, now.tick);
+        let Presence { node, addresses, relays, .. } = signed.presence.clone();
         let news = self.directory.keep(signed, now.tick);
         if news {
-            self.dialling.learn(&self.settings.node, &node, &addresses, now.tick);
+            self.dialling.learn(&self.settings.node, &node, &addresses, &relays, now.tick);
         }
         news
     }

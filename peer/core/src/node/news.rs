@@ -103,9 +103,8 @@ impl Node {
         let barred: Vec<(LinkId, NodeName, Mark)> = self
             .verifier
             .read_set(|set| {
-                let links = self.links.chains();
-                let judged = links.filter_map(|(id, ids)| Some((id, ids, set.judge(ids)?)));
-                judged.map(|(id, ids, mark)| (id, ids.leaf.node.clone(), mark)).collect()
+                let judged = self.links.iter().filter_map(|(id, l)| Some((id, l, l.judge(set)?)));
+                judged.map(|(id, link, mark)| (id, link.member.node().clone(), mark)).collect()
             })
             .unwrap_or_default();
         let gone: Vec<NodeName> = self
@@ -116,6 +115,7 @@ impl Node {
             })
             .unwrap_or_default();
         let count = u32::try_from(barred.len()).unwrap_or(u32::MAX);
+        self.cut_circuits();
         for (link, node, mark) in barred {
             self.end(link, Way::Cut, "its node is out", now);
             self.tell(Event::Cut { node, mark });

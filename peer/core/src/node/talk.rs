@@ -48,11 +48,8 @@ impl Node {
             Body::Message(message) => self.take_message(link, message)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.end(link, Way::Close, "it said goodbye", now),
-            Body::Hello(_)
-            | Body::Welcome(_)
-            | Body::Refused(_)
-            | Body::Bulk(_)
-            | Body::Circuit(_) => {
+            Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
+            Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
             }
         }

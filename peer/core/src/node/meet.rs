@@ -1,0 +1,94 @@
+//! From a relayed link to a direct one: the offers, and the old link's retirement.
+
+use std::net::SocketAddr;
+
+use shared::limits::PUNCH_ADDRESSES_MAX;
+use shared::time::Now;
+use shared::wire::{Body, Circuit, Step};
+
+use super::Node;
+use crate::action::{Action, Call, Way};
+use crate::links::{Direction, LinkId};
+use crate::punch::targets;
+
+impl Node {
+    /// A link came up: if a relay carries it, the end that was called tries for a direct one.
+    pub(super) fn begin_punch(&mut self, link: LinkId, now: Now) {
+        let Some(entry) = self.links.get_mut(link) else { return };
+        if entry.via.is_some() && entry.direction == Direction::In {
+            entry.punch.begin(now.tick);
+            self.offer(link, now);
+        }
+    }
+
+    /// Offers that are due, and links that have retired for long enough.
+    pub(super) fn look_at_paths(&mut self, now: Now) {
+        for link in self.ready_links() {
+            self.offer(link, now);
+        }
+        let mail = &self.mail;
+        for link in self.links.retired(now.tick, |link| mail.waits_on(link)) {
+            self.end(link, Way::Close, "a direct link took its place", now);
+        }
+    }
+
+    fn offer(&mut self, link: LinkId, now: Now) {
+        if self.links.get_mut(link).is_some_and(|entry| entry.punch.offer(now.tick)) {
+            self.say_punch(link, Step::Offer);
+        }
+    }
+
+    fn say_punch(&mut self, link: LinkId, step: Step) {
+        let addresses = if step == Step::Go { Vec::new() } else { self.places(link) };
+        self.send(link, &Body::Circuit(Circuit::Punch { step, addresses }));
+    }
+
+    /// Where we may be met: where the relay sees us, and what we tell everybody.
+    fn places(&self, link: LinkId) -> Vec<SocketAddr> {
+        let via = self.links.get(link).and_then(|entry| entry.via.as_ref());
+        let mut places = via.map(|via| via.places.clone()).unwrap_or_default();
+        let told = self.settings.addresses.iter().filter_map(|address| address.parse().ok());
+        for address in told {
+            if !places.contains(&address) {
+                places.push(address);
+            }
+        }
+        places.truncate(PUNCH_ADDRESSES_MAX);
+        places
+    }
+
+    /// What the other end of a relayed link says; anything else about it is left unheard.
+    pub(super) fn take_punch(&mut self, link: LinkId, step: Step, theirs: &[SocketAddr], now: Now) {
+        let aims = targets(theirs, &self.places(link));
+        let Some(entry) = self.links.get_mut(link).filter(|entry| entry.via.is_some()) else {
+            return;
+        };
+        match (step, entry.direction) {
+            (Step::Offer, Direction::Out) if entry.punch.offered(aims.clone(), now.tick) => {
+                // Its connection may be here before its "go".
+                self.push(Action::Dial(Call::Awaited { addresses: aims }));
+                self.say_punch(link, Step::Answer);
+            }
+            (Step::Answer, Direction::In) => {
+                if let Some(wait_ms) = entry.punch.answered(now.tick) {
+                    self.say_punch(link, Step::Go);
+                    self.meet(link, aims, wait_ms);
+                }
+            }
+            (Step::Go, Direction::Out) => {
+                let aims = entry.punch.go();
+                self.meet(link, aims, 0);
+            }
+            _ => {}
+        }
+    }
+
+    fn meet(&mut self, link: LinkId, addresses: Vec<SocketAddr>, wait_ms: u64) {
+        let Some(entry) = self.links.get(link) else { return };
+        if entry.retiring.is_some() || addresses.is_empty() || self.barred {
+            return;
+        }
+        let (node, direction) = (entry.member.node().clone(), entry.direction);
+        self.push(Action::Dial(Call::Punched { node, addresses, direction, wait_ms }));
+    }
+}

@@ -1,0 +1,196 @@
+//! Circuits in the hall: as a relay for others, as the one who asks, and as the one called.
+//!
+//! **Invariant:** whoever the set bars has no circuit here, nor has one a relay that it bars.
+
+use shared::name::NodeName;
+use shared::refusal::{Code, Refusal};
+use shared::time::Now;
+use shared::verify::{Member, Verified};
+use shared::wire::{Body, Circuit, Token};
+
+use super::Node;
+use crate::action::{Action, Call, Event};
+use crate::circuits::{CircuitBounds, CircuitId};
+use crate::dialling::{By, DialFailure, Way};
+use crate::links::{Direction, Link, LinkId, RELAY_ROLE, is_authority};
+
+impl Node {
+    /// Somebody asks for a circuit to a node. The random token goes to that node; whoever brings it
+    /// is the other end.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the asker is told its code.
+    pub fn handle_circuit_asked(
+        &mut self,
+        asker: &Verified<Member>,
+        to: &NodeName,
+        token: Token,
+        now: Now,
+    ) -> Result<CircuitId, Refusal> {
+        self.verifier.recheck(asker, now.wall)?;
+        if is_authority(asker) || !self.is_relay() {
+            return Err(Refusal::new(Code::Policy, "this node is no relay for it"));
+        }
+        let unreachable = || Refusal::new(Code::Unreachable, format!("{to} is not linked here"));
+        let linked = self.links.member_link(to).filter(|(_, l)| l.ready && l.via.is_none());
+        let (link, called) = linked.map(|(id, l)| (id, &l.member)).ok_or_else(unreachable)?;
+        let id = self.circuits.ask(&asker.ids, &called.ids, token, now.tick)?;
+        let from = asker.node().clone();
+        self.send(link, &Body::Circuit(Circuit::Call { token, from }));
+        Ok(id)
+    }
+
+    /// Somebody brings the token of a call.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the taker is told its code.
+    pub fn handle_circuit_taken(
+        &mut self,
+        taker: &Verified<Member>,
+        token: Token,
+        now: Now,
+    ) -> Result<CircuitId, Refusal> {
+        self.verifier.recheck(taker, now.wall)?;
+        let id = self.circuits.take(&taker.ids, token, now.tick)?;
+        if let Some((from, to)) = self.circuits.ends(id) {
+            self.tell(Event::CircuitMade { from, to });
+        }
+        Ok(id)
+    }
+
+    /// A circuit ended by itself, or never became one.
+    pub fn handle_circuit_ended(&mut self, circuit: CircuitId) {
+        self.circuits.ended(circuit);
+    }
+
+    /// How many circuits go through us, open calls included.
+    #[must_use]
+    pub fn circuits(&self) -> usize {
+        self.circuits.len()
+    }
+
+    /// Changes how much of others' traffic we carry; the circuits there are stay.
+    pub const fn set_circuit_bounds(&mut self, bounds: CircuitBounds) {
+        self.circuits.bounds = bounds;
+    }
+
+    fn is_relay(&self) -> bool {
+        self.settings.roles.iter().any(|role| role.as_str() == RELAY_ROLE)
+    }
+
+    pub(super) fn take_circuit(
+        &mut self,
+        link: LinkId,
+        circuit: Circuit,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        match circuit {
+            Circuit::Call { token, from } => self.take_call(link, token, from, now),
+            Circuit::Decline { token, code } => self.take_decline(link, token, code),
+            Circuit::Punch { step, addresses } => self.take_punch(link, step, &addresses, now),
+            Circuit::Ask(_) | Circuit::Take(_) | Circuit::Ready(_) => {
+                return Err(Refusal::new(Code::Malformed, "a frame that has no place on a link"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A relay says that somebody wants to talk with us.
+    fn take_call(&mut self, link: LinkId, token: Token, from: NodeName, now: Now) {
+        let Some(entry) = self.links.get(link) else { return };
+        let relay = entry.member.node().clone();
+        let fit = entry.via.is_none() && entry.member.cert.attributes.has_role(RELAY_ROLE);
+        let barred = self.is_out(&from) || self.barred || from == self.settings.node;
+        match self.relay_address(&relay).filter(|_| fit && !barred && self.has_time(now)) {
+            Some(address) => {
+                let call = Call::Answered { node: from, relay, address, token };
+                self.push(Action::Dial(call));
+            }
+            None => {
+                let code = Code::Policy;
+                self.send(link, &Body::Circuit(Circuit::Decline { token, code }));
+            }
+        }
+    }
+
+    fn take_decline(&mut self, link: LinkId, token: Token, code: Code) {
+        let Some(by) = self.links.get(link).map(|entry| entry.member.node().clone()) else {
+            return;
+        };
+        if let Some(circuit) = self.circuits.decline(&by, token) {
+            self.push(Action::EndCircuit { circuit, code });
+        }
+    }
+
+    /// Ends every circuit of which one end is out now.
+    pub(super) fn cut_circuits(&mut self) {
+        let circuits = &mut self.circuits;
+        let read = self.verifier.read_set(|set| circuits.barred(|ids| set.judge(ids)));
+        for (circuit, node, mark) in read.unwrap_or_default() {
+            self.push(Action::EndCircuit { circuit, code: Code::Unreachable });
+            self.tell(Event::CircuitCut { node, mark });
+        }
+    }
+
+    /// Calls nobody took, and circuits that had their time.
+    pub(super) fn look_at_circuits(&mut self, now: Now) {
+        for circuit in self.circuits.overdue(now.tick) {
+            self.push(Action::EndCircuit { circuit, code: Code::Unreachable });
+        }
+    }
+
+    /// Names the relays we are linked with in our presence, and says so when they change.
+    pub(super) fn look_at_relays(&mut self, now: Now) {
+        let most = shared::limits::RELAYS_MAX;
+        let linked = self.links.relays().map(|link| link.member.node().clone());
+        let mut linked: Vec<NodeName> = linked.collect();
+        linked.sort();
+        linked.dedup();
+        // Those that were named already stay: others may be on their way through them.
+        linked.sort_by_key(|node| !self.presence.relays.contains(node));
+        linked.truncate(most);
+        if linked != self.presence.relays {
+            self.presence.relays = linked;
+            if self.sign_presence(now).is_ok() {
+                self.announce();
+            }
+        }
+    }
+
+    /// The call for one way to a node.
+    pub(super) fn call(&mut self, node: NodeName, way: Way, now: Now) {
+        match way {
+            Way::Address(address) => self.push(Action::Dial(Call::Known { node, address })),
+            Way::Relay(relay) => match self.relay_address(&relay) {
+                Some(address) => self.push(Action::Dial(Call::Relayed { node, relay, address })),
+                None => {
+                    let detail = format!("the relay {relay} is not known here");
+                    let failure = DialFailure { code: None, by: By::Neither, detail, at: now.wall };
+                    self.dialling.failed(&node, Some(failure), now.tick, &mut self.jitter);
+                }
+            },
+        }
+    }
+
+    /// Where a relay can be dialled: where we dialled it, or where it says it is.
+    fn relay_address(&self, relay: &NodeName) -> Option<String> {
+        if *relay == self.settings.node || self.is_out(relay) {
+            return None;
+        }
+        let dialled = |(_, link): (LinkId, &Link)| {
+            let ours = link.direction == Direction::Out && link.via.is_none();
+            ours.then(|| link.address.clone())
+        };
+        let linked = self.links.member_link(relay).and_then(dialled);
+        linked.or_else(|| self.directory.address_of(relay, RELAY_ROLE))
+    }
+
+    /// Relays that we are linked with, for nodes that name none themselves.
+    pub(super) fn own_relays(&self) -> Vec<NodeName> {
+        self.presence.relays.clone()
+    }
+
+    fn has_time(&self, now: Now) -> bool {
+        !(self.settings.refuse_when_stale && self.is_stale(now.wall))
+    }
+}

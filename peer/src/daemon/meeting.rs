@@ -1,0 +1,122 @@
+//! Meeting at an agreed moment: where our listening port was seen, and whom we await at it.
+//!
+//! Of two first packets one may be early enough to find the other side's listener instead of its
+//! connection. Both ends agreed who speaks first in the handshake, so such a connection must go to
+//! the one who awaits it, and not to the door.
+//!
+//! **Invariant:** a place is awaited for [`limits::AWAITED`] at most, and [`limits::AWAITED_MAX`]
+//! places at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::limits;
+use crate::link::{self, Failure, Tunnel};
+
+/// What is known of meeting.
+#[derive(Default)]
+pub(super) struct Meeting {
+    /// Where we listen; `None`: nowhere, and then nobody can be met.
+    pub(super) home: Option<SocketAddr>,
+    /// Where our listening port was last seen: a second connection with the same relay must come
+    /// from another port.
+    seen: Mutex<Vec<SocketAddr>>,
+    awaited: Mutex<BTreeMap<SocketAddr, Awaited>>,
+}
+
+/// A place from which somebody may come.
+struct Awaited {
+    since: Instant,
+    handing: mpsc::Sender<TcpStream>,
+    /// Until somebody waits for it.
+    handed: Option<mpsc::Receiver<TcpStream>>,
+}
+
+impl Awaited {
+    fn new() -> Self {
+        let (handing, handed) = mpsc::channel(1);
+        Self { since: Instant::now(), handing, handed: Some(handed) }
+    }
+}
+
+impl Meeting {
+    pub(super) fn at(home: Option<SocketAddr>) -> Self {
+        Self { home, ..Self::default() }
+    }
+
+    /// From now on whoever comes from these places is kept for [`Meeting::meet`].
+    pub(super) fn expect(&self, addresses: &[SocketAddr]) {
+        let mut awaited = self.awaited();
+        awaited.retain(|_, awaited| awaited.since.elapsed() < limits::AWAITED);
+        for address in addresses {
+            if awaited.len() < limits::AWAITED_MAX {
+                awaited.entry(*address).or_insert_with(Awaited::new);
+            }
+        }
+    }
+
+    /// Gives an accepted connection to whoever awaits it; gives it back if nobody does.
+    pub(super) fn hand_over(&self, tcp: TcpStream, remote: SocketAddr) -> Option<TcpStream> {
+        use mpsc::error::TrySendError::{Closed, Full};
+        let awaited = self.awaited();
+        let fresh = |awaited: &&Awaited| awaited.since.elapsed() < limits::AWAITED;
+        let Some(awaited) = awaited.get(&remote).filter(fresh) else { return Some(tcp) };
+        match awaited.handing.try_send(tcp) {
+            Ok(()) => None,
+            Err(Full(tcp) | Closed(tcp)) => Some(tcp),
+        }
+    }
+
+    /// Learns from a circuit where we are seen, or tells it.
+    pub(super) fn remember(&self, tunnel: &mut Tunnel) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if tunnel.via.places.is_empty() {
+            tunnel.via.places.clone_from(&seen);
+        } else {
+            seen.clone_from(&tunnel.via.places);
+        }
+    }
+
+    /// A connection with an address: ours, or the one that the other side made meanwhile.
+    pub(super) async fn meet(
+        &self,
+        address: SocketAddr,
+        home: SocketAddr,
+    ) -> Result<TcpStream, Failure> {
+        let mut handed = {
+            let mut awaited = self.awaited();
+            let place = awaited.entry(address).or_insert_with(Awaited::new);
+            place.handed.take()
+        };
+        let given = async {
+            match &mut handed {
+                Some(handed) => handed.recv().await,
+                None => None,
+            }
+        };
+        let met = tokio::select! {
+            Some(tcp) = given => Ok(tcp),
+            met = knock(address, home) => met,
+        };
+        self.awaited().remove(&address);
+        met
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Awaited>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn knock(address: SocketAddr, home: SocketAddr) -> Result<TcpStream, Failure> {
+    let met = link::meet(address, home).await;
+    if met.is_err() {
+        // Its packet may have come first: then the connection is at our listener.
+        tokio::time::sleep(limits::MEET_LATE).await;
+    }
+    met
+}

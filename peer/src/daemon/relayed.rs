@@ -1,0 +1,233 @@
+//! Connections that are not simply dialled or accepted: through a relay, for others as a relay, and
+//! by meeting at an agreed moment.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peer_core::{Direction, LinkId};
+use shared::name::NodeName;
+use shared::refusal::{Code, Refusal};
+use shared::wire::{Body, Circuit, Token};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::circuits::CircuitNews;
+use super::connection::{Connector, GREETING, dial_failure};
+use super::news::News;
+use crate::link::{self, Allowance, Failure, Pass, Protocol, Relay, Secured, Tunnel, splice};
+
+impl Connector {
+    async fn reach(
+        &self,
+        relay: &NodeName,
+        address: &str,
+        say: Circuit,
+    ) -> Result<Tunnel, Failure> {
+        let relay = Relay { node: relay, address, home: self.meeting.home };
+        let mut tunnel = link::reach(relay, say, &self.dialler).await?;
+        self.meeting.remember(&mut tunnel);
+        Ok(tunnel)
+    }
+
+    /// Asks a relay for a node and serves the link until it ends.
+    pub(super) async fn dial_relayed(
+        self: Arc<Self>,
+        node: NodeName,
+        relay: NodeName,
+        address: String,
+    ) {
+        let greeted = async {
+            let tunnel = self.reach(&relay, &address, Circuit::Ask(node.clone())).await;
+            let tunnel = tunnel.map_err(|failure| by_relay(failure, &relay))?;
+            let secured = link::dial_through(tunnel, node.clone(), &self.dialler).await?;
+            self.greet_as_dialler(secured).await
+        }
+        .await;
+        match greeted {
+            Ok(Some((secured, link))) => self.run(secured, link).await,
+            Ok(None) => self.hear(News::DialFailed { node, failure: None }).await,
+            Err(failure) => {
+                let failure = Some(dial_failure(failure));
+                self.hear(News::DialFailed { node, failure }).await;
+            }
+        }
+    }
+
+    /// Takes a call and serves the link until it ends.
+    pub(super) async fn answer_call(
+        self: Arc<Self>,
+        node: NodeName,
+        relay: NodeName,
+        address: String,
+        token: Token,
+    ) {
+        match self.take_call(&node, &relay, &address, token).await {
+            Ok(Some((secured, link))) => self.run(secured, link).await,
+            Ok(None) => {}
+            Err(Failure { code, by, detail, .. }) => {
+                let who = format!("{node} through {relay}");
+                self.turned_away(who, code, by == link::By::Us, detail);
+            }
+        }
+    }
+
+    async fn take_call(
+        self: &Arc<Self>,
+        node: &NodeName,
+        relay: &NodeName,
+        address: &str,
+        token: Token,
+    ) -> Result<Option<(Secured, LinkId)>, Failure> {
+        let tunnel = self.reach(relay, address, Circuit::Take(token)).await?;
+        let secured = link::accept_through(tunnel, &self.listener).await?;
+        let fit = secured.protocol == Protocol::Link && secured.member.node() == node;
+        if fit {
+            return self.greet_as_listener(secured).await;
+        }
+        let detail = format!("{relay} said {node}, and {} came", secured.member.node());
+        let failure = super::connection::refused(&Refusal::new(Code::WrongName, detail), &secured);
+        secured.refuse(Code::WrongName).await;
+        Err(failure)
+    }
+
+    /// Serves a member that came for a circuit: as the one who asks, or as the one called.
+    pub(super) async fn serve_circuit(self: Arc<Self>, mut secured: Secured, pass: Pass) {
+        match secured.read_body(GREETING).await {
+            Ok(Body::Circuit(Circuit::Ask(to))) => self.serve_asker(secured, to, pass).await,
+            Ok(Body::Circuit(Circuit::Take(token))) => {
+                self.serve_taker(secured, token, pass).await;
+            }
+            Ok(_) => {
+                let remote = secured.remote.to_string();
+                secured.refuse(Code::Malformed).await;
+                let detail = "it came for a circuit and said something else".to_owned();
+                self.turned_away(remote, Some(Code::Malformed), true, detail);
+            }
+            Err(Failure { code, by, detail, remote }) => {
+                let remote = remote.map(|remote| remote.to_string()).unwrap_or_default();
+                self.turned_away(remote, code, by == link::By::Us, detail);
+            }
+        }
+    }
+
+    async fn serve_asker(&self, secured: Secured, to: NodeName, pass: Pass) {
+        let (partner, other_end) = oneshot::channel();
+        let (decide, decision) = oneshot::channel();
+        let (asker, kill) = (secured.member.clone(), secured.kill.clone());
+        let address = secured.remote.to_string();
+        let asked = CircuitNews::Asked { asker, address, to, kill, partner, decide };
+        self.hear(News::Circuit(asked)).await;
+        let decision = decision.await;
+        drop(pass);
+        let circuit = match decision {
+            Ok(Ok(circuit)) => circuit,
+            Ok(Err(code)) => return secured.refuse(code).await,
+            Err(_) => return,
+        };
+        let wait = Duration::from_millis(peer_core::limits::CALL_MS);
+        match tokio::time::timeout(wait, other_end).await {
+            Ok(Ok(Ok(other))) => self.join(secured, *other).await,
+            Ok(Ok(Err(code))) => secured.refuse(code).await,
+            Ok(Err(_)) | Err(_) => secured.refuse(Code::Unreachable).await,
+        }
+        self.hear(News::Circuit(CircuitNews::Ended(circuit))).await;
+    }
+
+    async fn serve_taker(&self, secured: Secured, token: Token, pass: Pass) {
+        let (decide, decision) = oneshot::channel();
+        let (taker, kill) = (secured.member.clone(), secured.kill.clone());
+        let address = secured.remote.to_string();
+        let taken = CircuitNews::Taken { taker, address, token, kill, decide };
+        self.hear(News::Circuit(taken)).await;
+        let decision = decision.await;
+        drop(pass);
+        match decision {
+            Ok(Ok(partner)) => {
+                if let Err(Ok(secured)) = partner.send(Ok(Box::new(secured))) {
+                    secured.refuse(Code::Unreachable).await;
+                }
+            }
+            Ok(Err(code)) => secured.refuse(code).await,
+            Err(_) => {}
+        }
+    }
+
+    /// Tells both ends that the circuit is theirs, and carries it until it ends.
+    async fn join(&self, mut asker: Secured, mut called: Secured) {
+        let (here, there) = (asker.remote, called.remote);
+        let early = !asker.is_quiet() || !called.is_quiet();
+        let ready = |address| Body::Circuit(Circuit::Ready(address));
+        if early || called.write_body(&ready(there)).await.is_err() {
+            let code = if early { Code::Malformed } else { Code::Unreachable };
+            return asker.refuse(code).await;
+        }
+        if asker.write_body(&ready(here)).await.is_ok() {
+            splice(asker, called, self.allowance()).await;
+        }
+    }
+
+    /// Tries to meet a node at each of its addresses; who is first, stays.
+    pub(super) async fn meet_node(
+        self: Arc<Self>,
+        node: NodeName,
+        addresses: Vec<SocketAddr>,
+        direction: Direction,
+        wait: Duration,
+    ) {
+        let Some(home) = self.meeting.home else { return };
+        tokio::time::sleep(wait).await;
+        match direction {
+            Direction::Out => self.meet_as_dialler(&node, addresses, home).await,
+            Direction::In => {
+                for address in addresses {
+                    tokio::spawn(Arc::clone(&self).meet_as_listener(address, home));
+                }
+            }
+        }
+    }
+
+    async fn meet_as_dialler(
+        self: &Arc<Self>,
+        node: &NodeName,
+        addresses: Vec<SocketAddr>,
+        home: SocketAddr,
+    ) {
+        let mut tries = JoinSet::new();
+        for address in addresses {
+            let (connector, node) = (Arc::clone(self), node.clone());
+            tries.spawn(async move {
+                let tcp = connector.meeting.meet(address, home).await?;
+                link::secure_as_dialler(tcp, node, &connector.dialler).await
+            });
+        }
+        while let Some(tried) = tries.join_next().await {
+            let Ok(Ok(secured)) = tried else { continue };
+            if let Ok(Some((secured, link))) = self.greet_as_dialler(secured).await {
+                tries.abort_all();
+                return self.run(secured, link).await;
+            }
+        }
+    }
+
+    async fn meet_as_listener(self: Arc<Self>, address: SocketAddr, home: SocketAddr) {
+        let Ok(tcp) = self.meeting.meet(address, home).await else { return };
+        let greeted = async {
+            let secured = link::accept(tcp, &self.listener).await?;
+            self.greet_as_listener(secured).await
+        };
+        if let Ok(Some((secured, link))) = greeted.await {
+            self.run(secured, link).await;
+        }
+    }
+
+    fn allowance(&self) -> Allowance {
+        Allowance { per_second: self.circuit_rate, ..Allowance::default() }
+    }
+}
+
+/// A relay's refusal as the one who dialled sees it; that a node is not there is nobody's refusal.
+fn by_relay(failure: Failure, relay: &NodeName) -> Failure {
+    let code = failure.code.filter(|code| *code != Code::Unreachable);
+    Failure { code, detail: format!("through {relay}: {}", failure.detail), ..failure }
+}

@@ -1,0 +1,66 @@
+//! TCP connections: from any port, or from the port that we listen on.
+//!
+//! A NAT maps the port a connection comes from. Only from the listening port does a relay see a
+//! mapping that others can use, and only from there can two ends meet by simultaneous open. The
+//! listener allows it by SO_REUSEPORT, which it sets after it has bound: a second daemon on the
+//! same port is still told that it is taken.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use crate::limits;
+
+/// Lets connections be made from the port of a listener.
+///
+/// # Errors
+/// Those of setsockopt.
+pub fn share_port(listener: &TcpListener) -> std::io::Result<()> {
+    socket2::SockRef::from(listener).set_reuse_port(true)
+}
+
+/// Connects to `HOST:PORT` from any port.
+pub(super) async fn connect(address: &str, wait: Duration) -> Result<TcpStream, Failure> {
+    connect_from(address, None, wait).await.map(|(tcp, _)| tcp)
+}
+
+/// Connects from the listening port if that is possible; says whether it was.
+pub(super) async fn connect_from(
+    address: &str,
+    home: Option<SocketAddr>,
+    wait: Duration,
+) -> Result<(TcpStream, bool), Failure> {
+    timeout(wait, try_all(address, home))
+        .await
+        .unwrap_or_else(|_| Err(Failure::neither(format!("no answer within {wait:?}"))))
+}
+
+async fn try_all(address: &str, home: Option<SocketAddr>) -> Result<(TcpStream, bool), Failure> {
+    let found = lookup_host(address).await.map_err(|e| Failure::neither(e.to_string()))?;
+    let mut last = Failure::neither("the name has no address");
+    for address in found.take(limits::DIAL_ADDRESSES_MAX) {
+        if let Some(home) = home
+            && let Ok(tcp) = from_home(address, home).await
+        {
+            return Ok((tcp, true));
+        }
+        match TcpStream::connect(address).await {
+            Ok(tcp) => return Ok((tcp, false)),
+            Err(error) => last = Failure::neither(error.to_string()).at(address),
+        }
+    }
+    Err(last)
+}
+
+/// Connects from the listening port. Fails at once where a connection between the same two ports
+/// exists or lingers.
+pub(super) async fn from_home(address: SocketAddr, home: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(home)?;
+    socket.connect(address).await
+}
