@@ -1,10 +1,17 @@
 //! Nodes find each other: by an address without a name, by the local network, by what they
 //! remember; and strangers learn nothing by it.
 
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use peer_core::limits::INTRODUCED_DIALS;
 use serde_json::Value;
-use tests::{Network, Peer, SOON, Switch, wait_until};
+use shared::refusal::Code;
+use shared::wire::Body;
+use tests::{Credentials, Ear, Network, Peer, SOON, Switch, raw, wait_until};
 
 /// `--peer HOST:PORT` for each.
 fn seeds(addresses: &[&str]) -> Vec<String> {
@@ -145,10 +152,62 @@ fn with_the_local_network_off_nothing_is_found() {
     let bob = run(1, "bob", &[]);
     let alice = run(0, "alice", &[]);
     // Nothing to wait for but time: an announcement takes well under a second.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let until = Instant::now() + Duration::from_secs(3);
     wait_until("three seconds without a link", SOON, || {
         assert!(alice.links().is_empty() && bob.links().is_empty());
-        std::time::Instant::now() > until
+        Instant::now() > until
+    });
+}
+
+#[test]
+fn a_rendezvous_introduces_members_and_tells_a_stranger_nothing() {
+    let network = Network::with(&["bob", "carol"]);
+    network.ca("enroll seed --out seed.bundle --roles rendezvous");
+    let seed = network.start("seed", &[]);
+    let bob = start(&network.bundle("bob"), &seeds(&[seed.address()]));
+    let carol = start(&network.bundle("carol"), &seeds(&[seed.address()]));
+    bob.wait_links(&["carol", "seed"]);
+    carol.wait_links(&["bob", "seed"]);
+    raw::knock(seed.address(), None).assert_refused(Code::NoCertificate);
+    let other = Network::with(&["mallory"]);
+    let mallory = Credentials::of_bundle(&other.bundle("mallory"));
+    raw::knock(seed.address(), Some(&mallory)).assert_refused(Code::ForeignAuthority);
+}
+
+#[test]
+fn a_member_that_names_third_parties_cannot_make_us_flood_them() {
+    let network = Network::with(&["alice", "liar"]);
+    let alice = network.start("alice", &[]);
+    let liar = Credentials::of_bundle(&network.bundle("liar"));
+    // The third party: every address of 127/8 on one port, and it counts.
+    let third = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = third.local_addr().unwrap().port();
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for socket in third.incoming() {
+            drop(socket);
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let forge = network.forge();
+    let lie = |n: usize| {
+        let puppet = forge.node(&format!("puppet-{n}"), |_| {});
+        let addresses: Vec<String> = (2..10).map(|k| format!("127.0.{n}.{k}:{port}")).collect();
+        raw::presence(&puppet, 1, &addresses)
+    };
+    let mut ear = Ear::dial(alice.address(), Some(&liar));
+    assert!(matches!(ear.hello(&liar), Some(Body::Welcome(_))));
+    for n in 0..5 {
+        let list = (n * 16..n * 16 + 16).map(&lie).collect();
+        ear.say(&Body::Presences(list, true).to_frame());
+    }
+    let burst = INTRODUCED_DIALS.burst;
+    wait_until("the budget is spent", SOON, || count.load(Ordering::Relaxed) >= burst);
+    let until = Instant::now() + Duration::from_secs(4);
+    wait_until("four seconds without a flood", SOON, || {
+        assert!(count.load(Ordering::Relaxed) <= burst + 2);
+        Instant::now() > until
     });
 }
 

@@ -261,6 +261,14 @@ pub fn knock(address: &str, credentials: Option<&Credentials>) -> Hearing {
 /// A greeting signed with any credentials.
 #[must_use]
 pub fn greeting(credentials: &Credentials, boot: u64) -> Greeting {
+    let presence = presence(credentials, boot, &[]);
+    let feed_at = host::clock::wall();
+    Greeting { version_min: VERSION, version_max: VERSION, presence, feed_number: 0, feed_at }
+}
+
+/// A presence with any addresses, signed with any credentials.
+#[must_use]
+pub fn presence(credentials: &Credentials, boot: u64, addresses: &[String]) -> Vec<u8> {
     let facts = shared::cert::Facts::read(&credentials.chain[0]).unwrap();
     let named = facts.uris.first().and_then(|uri| shared::name::parse_spiffe(uri));
     let (network, node) = named.unwrap_or_else(|| {
@@ -272,16 +280,14 @@ pub fn greeting(credentials: &Credentials, boot: u64) -> Greeting {
         boot,
         sequence: 1,
         at: host::clock::wall(),
-        addresses: Vec::new(),
+        addresses: addresses.to_vec(),
         roles: Vec::new(),
         feed_number: 0,
         policy_number: 0,
         relays: Vec::new(),
     };
     let chain: Vec<&[u8]> = credentials.chain.iter().map(Vec::as_slice).collect();
-    let presence = presence.sign(&network, &credentials.private(), &chain).unwrap();
-    let feed_at = host::clock::wall();
-    Greeting { version_min: VERSION, version_max: VERSION, presence, feed_number: 0, feed_at }
+    presence.sign(&network, &credentials.private(), &chain).unwrap()
 }
 
 /// A listening adversary: presents its credentials to whoever dials, and listens.

@@ -43,6 +43,16 @@ impl Bucket {
             None => false,
         }
     }
+
+    /// Puts one back.
+    pub(crate) fn give_back(&mut self, rate: Rate) {
+        self.left_ms = self.left_ms.saturating_add(rate.every_ms).min(rate.full_ms());
+    }
+
+    /// Whether it is as full as a new one.
+    pub(crate) const fn is_full(&self, rate: Rate, now: Tick) -> bool {
+        self.left_ms.saturating_add(now.ms_since(self.at)) >= rate.full_ms()
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +68,9 @@ mod tests {
         assert_eq!(taken, 3);
         assert!(!bucket.take(rate, at(99)));
         assert!(bucket.take(rate, at(100)));
-        assert!(!bucket.take(rate, at(199)));
+        bucket.give_back(rate);
+        assert!(bucket.take(rate, at(100)) && !bucket.take(rate, at(199)));
+        assert!(!bucket.is_full(rate, at(100)) && bucket.is_full(rate, at(1000)));
         let taken = (0..9).filter(|_| bucket.take(rate, at(100_000))).count();
         assert_eq!(taken, 3);
     }

@@ -11,7 +11,7 @@ use shared::refusal::Code;
 use shared::time::{Tick, Timestamp};
 
 use crate::limits::{
-    DIAL_MS, DIALS_MAX, DIRECTORY_MAX, REFUSED_FIRST_MS, REFUSED_MAX_MS, RETRY_FIRST_MS,
+    DIAL_MS, DIALS_MAX, DIRECTORY_MAX, HELD_MS, REFUSED_FIRST_MS, REFUSED_MAX_MS, RETRY_FIRST_MS,
     RETRY_MAX_MS, YIELD_MS,
 };
 use crate::random::Jitter;
@@ -64,6 +64,16 @@ pub(crate) enum Way {
     Relay(NodeName),
 }
 
+impl Way {
+    /// The address, if it is one.
+    pub(crate) const fn address(&self) -> Option<&String> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Relay(_) => None,
+        }
+    }
+}
+
 /// A node we would like to be linked with.
 #[derive(Debug, Clone)]
 pub struct Prospect {
@@ -80,6 +90,8 @@ pub struct Prospect {
     failures: u32,
     next_try: Tick,
     dialling_until: Option<Tick>,
+    /// The address that was dialled last.
+    pub(crate) dialled: Option<String>,
     linked: bool,
     /// How many ways of this round were tried, and how many it has.
     tried: usize,
@@ -115,6 +127,11 @@ impl Prospect {
     const fn again(&mut self, at: Tick) {
         self.tried = 0;
         self.next_try = at;
+    }
+
+    /// Whether a dial is under way.
+    pub(crate) const fn is_being_dialled(&self) -> bool {
+        self.dialling_until.is_some() && !self.linked
     }
 
     /// When it is dialled next.
@@ -252,13 +269,15 @@ impl Dialling {
         prospect.last_failure = failure;
     }
 
-    /// Whom to dial now, by which way; `ours` are the relays for those that name none. They
-    /// count as being dialled from now on.
+    /// Whom to dial now, by which way; `ours` are the relays for those that name none. `may` says
+    /// whether this way may be tried, and is told whether a person configured the node. They count
+    /// as being dialled from now on.
     pub(crate) fn due(
         &mut self,
         now: Tick,
         ours: &[NodeName],
         barred: impl Fn(&NodeName) -> bool,
+        mut may: impl FnMut(&NodeName, &Way, bool) -> bool,
     ) -> Vec<(NodeName, Way)> {
         let busy = |p: &Prospect| p.dialling_until.is_some_and(|until| now < until);
         let mut room =
@@ -278,11 +297,14 @@ impl Dialling {
                 continue;
             }
             match prospect.next_way(node, ours) {
-                Some(way) => {
+                Some(way) if may(node, &way, prospect.configured) => {
                     prospect.dialling_until = Some(now.plus_ms(DIAL_MS));
+                    prospect.dialled = way.address().cloned();
                     due.push((node.clone(), way));
                     room -= 1;
                 }
+                Some(_) if prospect.tried < prospect.ways => prospect.next_try = now,
+                Some(_) => prospect.again(now.plus_ms(HELD_MS)),
                 None => prospect.again(now.plus_ms(RETRY_MAX_MS)),
             }
         }
@@ -290,7 +312,7 @@ impl Dialling {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let open = self.prospects.values().filter(|p| !p.linked);
+        let open = self.prospects.values().filter(|p| !p.linked && !p.addresses.is_empty());
         open.map(|p| p.dialling_until.unwrap_or(p.next_try)).min()
     }
 
@@ -309,6 +331,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         failures: 0,
         next_try,
         dialling_until: None,
+        dialled: None,
         linked: false,
         tried: 0,
         ways: 0,

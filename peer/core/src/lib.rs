@@ -14,6 +14,7 @@ mod circuits;
 mod dialling;
 mod directory;
 mod feeding;
+mod introducers;
 mod leads;
 pub mod limits;
 mod links;

@@ -64,6 +64,25 @@ pub const LEAD_SHUN_MS: u64 = 600_000;
 /// or it would be dialled again as a new one.
 pub const LEAD_FORGET_MS: u64 = 1_200_000;
 
+/// Dials of addresses that never became a link, for each introducer: enough to meet a full mesh at a
+/// start, because what becomes a link is given back; a third party then sees no more than one
+/// connection every ten seconds from each of us for each liar.
+pub const INTRODUCED_DIALS: Rate = Rate { burst: 64, every_ms: 10_000 };
+/// Links that we dialled because one neighbour told us of them: a third of all there is room for, so
+/// that no one neighbour surrounds us with nodes of its choice.
+pub const INTRODUCED_LINKS_MAX: usize = LINKS_MAX / 3;
+/// How long a node that may not be dialled now waits for the next look at it, in ms.
+pub const HELD_MS: u64 = 5_000;
+/// Room that a node with the role `rendezvous` keeps for newcomers: as many as may come at once
+/// before the first of them has been introduced.
+pub const RENDEZVOUS_RESERVE: usize = 32;
+/// How long a newcomer is linked at least before it gives way to the next, in ms: the exchange of
+/// the directory takes a round trip or two.
+pub const INTRODUCTION_MS: i64 = 2_000;
+/// How long a node that was introduced leaves the rendezvous alone, in ms: a thousand of them then
+/// come back seventeen times a second, which is 2 % of a core.
+pub const RENDEZVOUS_REST_MS: u64 = 60_000;
+
 /// Contradictions passed on by others that are verified: each costs a signature, a third of a ms.
 pub const TWIN_CHECKS: Rate = Rate { burst: 8, every_ms: 5_000 };
 /// Pairs of instances told in one run: a person who does not act on 64 will not on more.

@@ -147,6 +147,11 @@ impl Links {
         self.table.values().filter(|link| is_authority(&link.member) == authority).count() < bound
     }
 
+    /// How many members are linked.
+    pub(crate) fn members(&self) -> usize {
+        self.table.values().filter(|link| !is_authority(&link.member)).count()
+    }
+
     pub(crate) fn insert(&mut self, id: LinkId, link: Link) {
         self.table.insert(id, link);
     }

@@ -78,10 +78,13 @@ fn describe(view: NodeView, traffic: &Traffic, now: Now) -> NodeStatus {
     }
 }
 
-const fn path_of(view: &NodeView) -> Path {
+fn path_of(view: &NodeView) -> Path {
     match (view.own, &view.link, view.standing) {
         (true, ..) => Path::Own,
-        (_, Some(_), _) => Path::Direct,
+        (_, Some(link), _) => match &link.via {
+            Some(via) => Path::Relay { via: via.clone() },
+            None => Path::Direct,
+        },
         (_, None, Some(Standing::Refused)) => Path::Refused,
         (_, None, Some(Standing::Unreachable)) => Path::Unreachable,
         (_, None, _) => Path::Known,

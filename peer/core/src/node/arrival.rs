@@ -85,6 +85,9 @@ impl Node {
                 Rival::Overtake | Rival::None => {}
             }
         }
+        if !authority {
+            self.make_room(now);
+        }
         if !self.links.has_room(authority) {
             return Err(Refusal::new(Code::Quota, "no room for another link"));
         }
@@ -110,7 +113,8 @@ impl Node {
         via.map_or(Ok(()), |via| self.verifier.recheck(&via.relay, now.wall))?;
         if !authority {
             self.dialling.linked(member.node());
-            let news = self.learn(signed, now);
+            self.note_way(member.node(), direction);
+            let news = self.learn(signed, member.node(), now);
             if let Some(entry) = self.links.get_mut(link) {
                 entry.news = news;
             }

@@ -63,6 +63,7 @@ impl Node {
             let signed = SignedPresence::verify(bytes, &network, &self.verifier, now.wall);
             let Ok(signed) = signed else { continue };
             if signed.presence.node != self.settings.node && !is_authority(&signed.member) {
+                self.introducers.heard(&signed.presence.node, &self.settings.node);
                 self.memory.keep(&signed, now.tick);
             }
         }
@@ -91,6 +92,8 @@ impl Node {
     /// The part of the regular look that is about finding others.
     pub(super) fn look_around(&mut self, now: Now) {
         self.leads.forget(now.tick);
+        let dialling = &self.dialling;
+        self.introducers.settle(|by| dialling.has(by), now.tick);
         self.seek(now);
         if self.memory.save_due(now.tick) {
             self.push(Action::SaveMemory);
@@ -129,6 +132,7 @@ impl Node {
             let known = self.directory.presences().any(|known| known.node == node);
             if !known && links.member_link(&node).is_none() && !self.is_configured(&node) {
                 self.dialling.forget(&node);
+                self.introducers.forget(&node);
             }
         }
     }

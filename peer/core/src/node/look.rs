@@ -33,6 +33,7 @@ impl Node {
         for node in self.directory.forget(now.tick, |node| links.member_link(node).is_some()) {
             if !self.dialling.configured().contains(&node) {
                 self.dialling.forget(&node);
+                self.introducers.forget(&node);
             }
         }
         self.look_around(now);
@@ -91,7 +92,13 @@ impl Node {
         let verifier = Arc::clone(&self.verifier);
         let barred = |node: &NodeName| is_out(&verifier, node);
         let ours = self.own_relays();
-        for (node, way) in self.dialling.due(now.tick, &ours, barred) {
+        let supplied = self.supplied();
+        let introducers = &mut self.introducers;
+        let supplied = |by: &NodeName| supplied.get(by).copied().unwrap_or_default();
+        let may = |node: &NodeName, way: &crate::dialling::Way, configured: bool| {
+            configured || introducers.may_dial(node, way.address(), supplied, now.tick)
+        };
+        for (node, way) in self.dialling.due(now.tick, &ours, barred, may) {
             self.call(node, way, now);
         }
         self.dial_leads(now);

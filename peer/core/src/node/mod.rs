@@ -13,6 +13,7 @@ mod arrival;
 mod discovery;
 mod look;
 mod meet;
+mod newcomers;
 mod news;
 mod relay;
 mod talk;
@@ -36,6 +37,7 @@ use crate::circuits::Circuits;
 use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
+use crate::introducers::Introducers;
 use crate::leads::Leads;
 use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
 use crate::links::{Link, LinkId, LinkView, Links};
@@ -83,6 +85,7 @@ pub struct Node {
     mail: Mail,
     leads: Leads,
     memory: Memory,
+    introducers: Introducers,
     twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
@@ -135,6 +138,7 @@ impl Node {
             mail: Mail::default(),
             leads: Leads::new(now.tick),
             memory: Memory::default(),
+            introducers: Introducers::default(),
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             circuits: Circuits::default(),
@@ -336,12 +340,14 @@ impl Node {
         }
     }
 
-    /// Keeps a verified presence; says whether it was news.
-    fn learn(&mut self, signed: SignedPresence, now: Now) -> bool {
+    /// Keeps a verified presence that a neighbour brought, perhaps its own; says whether it was
+    /// news.
+    fn learn(&mut self, signed: SignedPresence, from: &NodeName, now: Now) -> bool {
         self.memory.keep(&signed, now.tick);
         let Presence { node, addresses, relays, .. } = signed.presence.clone();
         let news = self.directory.keep(signed, now.tick);
         if news {
+            self.introducers.heard(&node, from);
             self.dialling.learn(&self.settings.node, &node, &addresses, &relays, now.tick);
         }
         news

@@ -7,7 +7,7 @@ use shared::time::Now;
 use shared::wire::{Body, Message, Receipt};
 
 use super::Node;
-use crate::action::{Action, Event, Outcome, RequestId, Way};
+use crate::action::{Action, Event, Outcome, RequestId};
 use crate::links::{LinkId, is_authority};
 
 impl Node {
@@ -47,7 +47,7 @@ impl Node {
             Body::Presences(list, _) => self.take_presences(link, &list, now)?,
             Body::Message(message) => self.take_message(link, message)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
-            Body::Bye => self.end(link, Way::Close, "it said goodbye", now),
+            Body::Bye => self.take_leave(link, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
@@ -57,6 +57,9 @@ impl Node {
     }
 
     fn take_presences(&mut self, link: LinkId, list: &[Vec<u8>], now: Now) -> Result<(), Refusal> {
+        let Some(from) = self.links.get(link).map(|entry| entry.member.node().clone()) else {
+            return Ok(());
+        };
         let mut fresh = Vec::new();
         for bytes in list.iter().filter(|bytes| !self.directory.has(bytes)).collect::<Vec<_>>() {
             let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
@@ -72,7 +75,7 @@ impl Node {
             else {
                 continue;
             };
-            if !is_authority(&signed.member) && self.learn(signed, now) {
+            if !is_authority(&signed.member) && self.learn(signed, &from, now) {
                 fresh.push(bytes.clone());
             }
         }

@@ -62,7 +62,10 @@ impl Node {
             let name = link.node.clone();
             let Some(view) = views.get_mut(&name) else { continue };
             view.heard = view.heard.max(heard);
-            view.link = Some(link);
+            // Of two, for the moment that one takes the other's place, the direct one.
+            if view.link.is_none() || link.via.is_none() {
+                view.link = Some(link);
+            }
         }
         self.own_view(now).into_iter().chain(views.into_values()).collect()
     }
