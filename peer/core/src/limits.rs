@@ -64,12 +64,12 @@ pub const LEAD_SHUN_MS: u64 = 600_000;
 /// or it would be dialled again as a new one.
 pub const LEAD_FORGET_MS: u64 = 1_200_000;
 
-/// Dials of addresses that never became a link, for each introducer: enough to meet a full mesh at a
-/// start, because what becomes a link is given back; a third party then sees no more than one
+/// Dials of addresses that never became a link, for each introducer: enough to meet a full mesh at
+/// a start, because what becomes a link is given back; a third party then sees no more than one
 /// connection every ten seconds from each of us for each liar.
 pub const INTRODUCED_DIALS: Rate = Rate { burst: 64, every_ms: 10_000 };
-/// Links that we dialled because one neighbour told us of them: a third of all there is room for, so
-/// that no one neighbour surrounds us with nodes of its choice.
+/// Links that we dialled because one neighbour told us of them: a third of all there is room for,
+/// so that no one neighbour surrounds us with nodes of its choice.
 pub const INTRODUCED_LINKS_MAX: usize = LINKS_MAX / 3;
 /// How long a node that may not be dialled now waits for the next look at it, in ms.
 pub const HELD_MS: u64 = 5_000;
