@@ -40,7 +40,7 @@ bench:
 	$(CARGO) run --release --locked -p benches
 
 sim:
-	$(CARGO) test --locked -p peer-core -- --nocapture sim
+	$(CARGO) test --locked -p sim -- --nocapture
 
 FUZZ_S ?= 60
 fuzz:

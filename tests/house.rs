@@ -13,16 +13,17 @@ const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
 /// Who may use whom, as ARCHITECTURE.md draws it.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("shared", &[]),
     ("shared/host", &["shared"]),
     ("shared/tls", &["shared"]),
     ("peer/core", &["shared"]),
     ("ca-tool", &["shared", "host", "tls"]),
     ("peer", &["shared", "host", "tls", "peer-core"]),
-    ("benches", &["shared", "host", "tls", "peer", "peer-core", "ca-tool"]),
+    ("peer/sim", &["shared", "peer-core"]),
+    ("benches", &["shared", "host", "tls", "peer", "peer-core", "ca-tool", "sim"]),
 ];
-const OURS: [&str; 6] = ["shared", "host", "tls", "peer-core", "peer", "ca-tool"];
+const OURS: [&str; 7] = ["shared", "host", "tls", "peer-core", "peer", "ca-tool", "sim"];
 
 fn sources() -> Vec<(String, String)> {
     let root = tree::root();
