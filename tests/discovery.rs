@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use peer_core::limits::INTRODUCED_DIALS;
 use serde_json::Value;
+use shared::name::NodeName;
 use shared::refusal::Code;
-use shared::wire::Body;
+use shared::wire::{Body, Trace};
 use tests::{Credentials, Ear, Network, Peer, SOON, Switch, raw, wait_until};
 
 /// `--peer HOST:PORT` for each.
@@ -244,6 +245,62 @@ fn the_directory_is_shown_and_tells_who_is_behind_an_address() {
     assert!(by_address.contains(&format!("serial {serial}")), "{by_address}\n{facts}");
     let nobody = carol.ask("whois", &["mallory\u{1b}[31m"]).ended(1);
     assert!(nobody.err.contains("nobody known is mallory\\u{1b}[31m"), "{}", nobody.err);
+}
+
+#[test]
+fn the_way_to_a_node_is_traced_through_whoever_is_linked_with_it() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    // Alice and carol can be reached by nobody; both reach bob.
+    for node in ["alice", "carol"] {
+        let yaml = network.bundle(node).join("node.yaml");
+        let text = std::fs::read_to_string(&yaml).unwrap();
+        std::fs::write(&yaml, format!("{text}advertise: [\"127.0.0.1:1\"]\n")).unwrap();
+    }
+    let bob = network.start("bob", &[]);
+    let alice = network.start("alice", &[&bob]);
+    let carol = network.start("carol", &[&bob]);
+    bob.wait_links(&["alice", "carol"]);
+    let said = alice.ask("trace", &["bob"]).ended(0).out;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("1 step, ") && lines[0].ends_with(" µs there and back"), "{said}");
+    assert!(lines[1].starts_with(&format!("1  bob  direct, {}", bob.address())), "{said}");
+    let said = alice.ask("trace", &["carol"]).ended(0).out;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("1  bob  direct, "), "{said}");
+    assert!(lines[2].starts_with("2  carol  linked with bob, "), "{said}");
+    let way = alice.ask("trace", &["carol", "--json"]).ended(0).json();
+    assert_eq!(way["steps"].as_array().unwrap().len(), 2);
+    drop(carol);
+    let gone = alice.ask("trace", &["carol"]).ended(1);
+    assert!(gone.err.contains("no way to carol: "), "{}", gone.err);
+    assert!(gone.err.contains("peer whois"), "{}", gone.err);
+    assert!(alice.ask("trace", &["nobody"]).ended(1).err.contains("peer nodes"));
+    assert!(alice.ask("trace", &["alice"]).ended(1).err.contains("this node itself"));
+}
+
+#[test]
+fn a_member_that_asks_for_ways_without_end_is_not_answered_without_end() {
+    let network = Network::with(&["alice", "carol"]);
+    let alice = network.start("alice", &[]);
+    let carol = Credentials::of_bundle(&network.bundle("carol"));
+    let mut ear = Ear::dial(alice.address(), Some(&carol));
+    assert!(matches!(ear.hello(&carol), Some(Body::Welcome(_))));
+    let to = NodeName::parse("alice").unwrap();
+    for id in 0..500 {
+        ear.say(&Body::Trace(Trace::Ask { id, to: to.clone(), hops: 4 }).to_frame());
+    }
+    ear.say(&Body::Ping(7).to_frame());
+    let mut answers = 0;
+    wait_until("alice has read it all", SOON, || match ear.body() {
+        Some(Body::Trace(Trace::Found { path, .. })) => {
+            assert_eq!(path.len(), 1);
+            answers += 1;
+            false
+        }
+        body => body == Some(Body::Pong(7)),
+    });
+    // The burst, and what a slow machine's seconds give back.
+    assert!((8..=16).contains(&answers), "{answers}");
 }
 
 /// The kind of way from a node to another, as `peer nodes` says.

@@ -51,6 +51,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  peer whois bob.bundle alice\n  \
         peer whois bob.bundle 192.0.2.7:7400")]
     Whois(WhoisArgs),
+    /// The way to a node, step by step, with times.
+    #[command(after_help = "Example:\n  peer trace bob.bundle alice")]
+    Trace(TraceArgs),
     /// Send a message and wait until it is on the receiver's disk.
     #[command(after_help = "Examples:\n  peer send bob.bundle alice hello\n  \
         journalctl -f | peer send bob.bundle alice - --lines")]
@@ -156,6 +159,16 @@ pub(crate) struct WhoisArgs {
     /// A node's name, or HOST:PORT, or HOST.
     #[arg(value_name = "NAME|ADDRESS")]
     pub(crate) who: String,
+}
+
+/// `trace`
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// Whom.
+    #[arg(value_name = "NODE", value_parser = NodeName::parse)]
+    pub(crate) node: NodeName,
 }
 
 /// `ping`

@@ -46,6 +46,9 @@ pub const AHEAD_S: i64 = 300;
 /// been alive at once: a clock that was set back at a restart is off by less.
 pub const COPY_SLACK_MS: i64 = 30_000;
 
+/// Steps of a traced way: in a partial view of five neighbours four steps reach some hundreds.
+pub const TRACE_HOPS_MAX: usize = 4;
+
 /// Bytes after a frame's length field: one kind byte and at most 64 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 + 1;
 /// Bytes of any one signed statement on the wire; an ML-DSA-87 presence with its chain is 21 kB.

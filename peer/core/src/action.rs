@@ -6,7 +6,7 @@ use shared::feed::Mark;
 use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::refusal::Code;
-use shared::wire::Token;
+use shared::wire::{Hop, Token};
 
 use crate::circuits::CircuitId;
 use crate::dialling::By;
@@ -152,6 +152,13 @@ pub enum Action {
         request: RequestId,
         /// The answer.
         outcome: Outcome,
+    },
+    /// The way to a node was found: the steps, as those on the way tell them.
+    Traced {
+        /// The request.
+        request: RequestId,
+        /// From the first neighbour to the node itself.
+        path: Vec<Hop>,
     },
     /// Something to log, to count and to show.
     Tell(Event),

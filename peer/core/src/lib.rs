@@ -24,6 +24,7 @@ mod node;
 mod punch;
 mod random;
 mod signer;
+mod traces;
 mod twins;
 
 pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};

@@ -83,6 +83,15 @@ pub const INTRODUCTION_MS: i64 = 2_000;
 /// come back seventeen times a second, which is 2 % of a core.
 pub const RENDEZVOUS_REST_MS: u64 = 60_000;
 
+/// Questions for the way to a node from one neighbour: a person types one, a script a few.
+pub const TRACE_ASKS: Rate = Rate { burst: 8, every_ms: 500 };
+/// Neighbours that are asked at each step: with four steps at most forty frames a question.
+pub const TRACE_FANOUT: usize = 3;
+/// Questions under way at once, our own and those passed on; 64 of 100 bytes.
+pub const TRACES_MAX: usize = 64;
+/// How long a question for the way to a node waits for its answer, in ms.
+pub const TRACE_MS: u64 = 3_000;
+
 /// Contradictions passed on by others that are verified: each costs a signature, a third of a ms.
 pub const TWIN_CHECKS: Rate = Rate { burst: 8, every_ms: 5_000 };
 /// Pairs of instances told in one run: a person who does not act on 64 will not on more.

@@ -10,6 +10,7 @@ mod nodes;
 mod run;
 mod send;
 mod status;
+mod trace;
 
 use std::path::Path;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         Command::Status(args) => status::status(&desk, &args.bundle),
         Command::Nodes(args) => nodes::nodes(&desk, &args.bundle),
         Command::Whois(args) => nodes::whois(&desk, args),
+        Command::Trace(args) => trace::trace(&desk, args),
         Command::Send(_) => Ok(()),
         Command::Ping(args) => send::ping(&desk, args),
         Command::Inbox(args) => inbox::inbox(&desk, args),

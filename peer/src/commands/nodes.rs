@@ -42,7 +42,7 @@ pub(super) fn whois(desk: &Desk, args: &WhoisArgs) -> Result<(), Fault> {
     found.iter().flat_map(|node| card(desk, node, now)).try_for_each(|line| desk.line(&line))
 }
 
-fn ask(bundle: &Path) -> Result<Vec<NodeStatus>, Fault> {
+pub(super) fn ask(bundle: &Path) -> Result<Vec<NodeStatus>, Fault> {
     let mut replies = Client::new(bundle).ask(&Request::Nodes)?;
     let mut nodes = Vec::new();
     while let Some(reply) = replies.next()? {

@@ -59,6 +59,28 @@ pub struct NodeStatus {
     pub certificate: Option<Certificate>,
 }
 
+/// The way to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// From the first neighbour to the node itself; none if there is no way.
+    pub steps: Vec<Step>,
+    /// There and back, in microseconds.
+    pub us: u64,
+    /// Why there is none.
+    pub why: Option<String>,
+}
+
+/// One step on the way to a node, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Who.
+    pub node: NodeName,
+    /// The relay that carries its link to the next step.
+    pub via: Option<NodeName>,
+    /// How long it waited for the next step, in milliseconds.
+    pub ms: u32,
+}
+
 /// The link with a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLink {

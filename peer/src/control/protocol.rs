@@ -13,7 +13,7 @@ use shared::name::{NetworkName, NodeName};
 use shared::refusal::Code;
 use shared::time::Timestamp;
 
-use super::nodes::NodeStatus;
+use super::nodes::{NodeStatus, Way};
 use crate::base64;
 
 /// What a command asks.
@@ -24,6 +24,11 @@ pub enum Request {
     Status,
     /// The nodes that are known: [`Reply::Node`] for each.
     Nodes,
+    /// The way to a node: one [`Reply::Way`].
+    Trace {
+        /// Which node.
+        to: NodeName,
+    },
     /// Sends one message: one [`Reply::Sent`].
     Send {
         /// To whom.
@@ -73,6 +78,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// One node.
     Node(Box<NodeStatus>),
+    /// The way to a node.
+    Way(Way),
     /// What became of a message.
     Sent(SendReply),
     /// One ping.

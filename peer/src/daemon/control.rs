@@ -191,6 +191,10 @@ impl Handler for Desk {
                 let status = Box::new(self.status().await?);
                 replies.send(&Reply::Status(status)).await?;
             }
+            Request::Trace { to } => {
+                let way = self.trace(to).await?;
+                replies.send(&Reply::Way(way)).await?;
+            }
             Request::Nodes => self.nodes(replies).await?,
             Request::Send { to, body, wait_ms } => {
                 let sent = self.send(to, body.0, wait_ms).await?;
@@ -229,7 +233,7 @@ impl Handler for Desk {
     }
 }
 
-fn describe_outcome(outcome: peer_core::Outcome) -> Outcome {
+pub(super) fn describe_outcome(outcome: peer_core::Outcome) -> Outcome {
     match outcome {
         peer_core::Outcome::Delivered => Outcome::Delivered,
         peer_core::Outcome::Refused(code) => Outcome::Refused { code },

@@ -46,8 +46,8 @@ pub(super) struct Driver<F> {
 
 /// A command that waits for its answer.
 pub(super) struct Waiting {
-    reply: oneshot::Sender<Answer>,
-    since: Instant,
+    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) since: Instant,
 }
 
 impl<F: Fabric> Driver<F> {
@@ -185,6 +185,7 @@ impl<F: Fabric> Driver<F> {
             }
             Action::Ponged { link, nonce } => self.ponged(link, nonce),
             Action::Answer { request, outcome } => self.answer(request, outcome),
+            Action::Traced { request, path } => self.traced(request, path),
             Action::Tell(event) => self.tell(&event),
         }
     }
@@ -234,6 +235,10 @@ impl<F: Fabric> Driver<F> {
             }
             Ask::Nodes => {
                 let _ = reply.send(Answer::Nodes(self.nodes(now), now));
+            }
+            Ask::Trace { to } => {
+                let request = self.wait_for(reply);
+                self.node.handle_trace(request, &to, now);
             }
             Ask::Send { to, body } => {
                 let request = self.wait_for(reply);

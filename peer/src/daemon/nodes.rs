@@ -1,18 +1,27 @@
 //! The desk's answers about nodes.
 
 use host::fault::Fault;
-use peer_core::{NodeView, Standing};
+use peer_core::{NodeView, RequestId, Standing};
+use shared::name::NodeName;
 use shared::time::{Now, Timestamp};
+use shared::wire::Hop;
 
-use super::control::Desk;
+use super::control::{Desk, describe_outcome};
 use super::driver::Driver;
 use super::fabric::Fabric;
 use super::view::{Answer, Ask, Traffic};
-use crate::control::nodes::{Certificate, NodeLink, NodeStatus, Path, Said};
-use crate::control::protocol::Direction;
+use crate::control::nodes::{Certificate, NodeLink, NodeStatus, Path, Said, Step, Way};
+use crate::control::protocol::{Direction, Outcome};
 use crate::control::{Replier, Reply};
 
 impl<F: Fabric> Driver<F> {
+    pub(super) fn traced(&mut self, request: RequestId, path: Vec<Hop>) {
+        if let Some(waiting) = self.asked.remove(&request) {
+            let after = waiting.since.elapsed();
+            let _ = waiting.reply.send(Answer::Way { path, after });
+        }
+    }
+
     /// Everybody, with what went over the link.
     pub(super) fn nodes(&self, now: Now) -> Vec<(NodeView, Traffic)> {
         let traffic = |view: &NodeView| {
@@ -28,6 +37,27 @@ impl<F: Fabric> Driver<F> {
 }
 
 impl Desk {
+    pub(super) async fn trace(&self, to: NodeName) -> Result<Way, Fault> {
+        let micros = |after: std::time::Duration| u64::try_from(after.as_micros());
+        match self.ask(Ask::Trace { to }).await? {
+            Answer::Way { path, after } => {
+                let step = |hop: Hop| Step { node: hop.node, via: hop.via, ms: hop.ms };
+                let steps = path.into_iter().map(step).collect();
+                Ok(Way { steps, us: micros(after).unwrap_or(u64::MAX), why: None })
+            }
+            Answer::Outcome { outcome, after } => {
+                let why = match describe_outcome(outcome) {
+                    Outcome::Unreachable { why } => why,
+                    Outcome::Refused { code } => code.to_string(),
+                    Outcome::Delivered => "it is there and says nothing".to_owned(),
+                };
+                let us = micros(after).unwrap_or(u64::MAX);
+                Ok(Way { steps: Vec::new(), us, why: Some(why) })
+            }
+            _ => Err(Fault::failed("the driver answered something else")),
+        }
+    }
+
     /// One reply a node: a thousand of them do not fit one line.
     pub(super) async fn nodes(&self, replies: &mut Replier) -> Result<(), Fault> {
         let Answer::Nodes(nodes, now) = self.ask(Ask::Nodes).await? else {

@@ -7,6 +7,7 @@ use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
 use shared::time::{Now, Timestamp};
+use shared::wire::Hop;
 
 use super::telling::Incident;
 
@@ -16,6 +17,8 @@ pub(super) enum Ask {
     Status,
     /// Who is known?
     Nodes,
+    /// Which way is it there?
+    Trace { to: NodeName },
     /// Send a message.
     Send { to: NodeName, body: Vec<u8> },
     /// Is it there?
@@ -30,6 +33,8 @@ pub(super) enum Answer {
     Status(Box<Snapshot>),
     /// Who is known, and when that was so.
     Nodes(Vec<(NodeView, Traffic)>, Now),
+    /// The way to a node, and how long it took there and back.
+    Way { path: Vec<Hop>, after: Duration },
     /// What became of a message or ping.
     Outcome { outcome: Outcome, after: Duration },
     /// What became of a feed: links cut, and the number now.

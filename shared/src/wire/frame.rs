@@ -46,10 +46,14 @@ pub enum Kind {
     CircuitDecline = 60,
     /// Between the ends of a relayed link: let us meet directly.
     Punch = 61,
+    /// "Where is this node?"
+    Trace = 64,
+    /// The way there.
+    Traced = 65,
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -69,6 +73,8 @@ impl Kind {
         Self::CircuitReady,
         Self::CircuitDecline,
         Self::Punch,
+        Self::Trace,
+        Self::Traced,
     ];
 
     /// Its octet on the wire.

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
+use super::trace::Trace;
 use crate::feed::Part;
 use crate::limits::{MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use crate::name::NodeName;
@@ -116,6 +117,8 @@ pub enum Body {
     Bye,
     /// About a circuit through a relay.
     Circuit(Circuit),
+    /// About the way to a node.
+    Trace(Trace),
 }
 
 #[derive(Encode, Decode)]
@@ -144,6 +147,7 @@ impl Body {
             Kind::Receipt => whole(payload).map(Self::Receipt),
             Kind::Bulk => Some(Self::Bulk(payload.to_vec())),
             Kind::Bye => payload.is_empty().then_some(Self::Bye),
+            kind @ (Kind::Trace | Kind::Traced) => Trace::parse(kind, payload).map(Self::Trace),
             kind => Circuit::parse(kind, payload).map(Self::Circuit),
         };
         parsed.ok_or(wrong)
@@ -167,6 +171,7 @@ impl Body {
             Self::Bulk(_) => Kind::Bulk,
             Self::Bye => Kind::Bye,
             Self::Circuit(circuit) => circuit.kind(),
+            Self::Trace(trace) => trace.kind(),
         }
     }
 
@@ -199,6 +204,7 @@ impl Body {
             Self::Bulk(bytes) => return frame_into(buffer, Kind::Bulk, bytes),
             Self::Bye => Vec::new(),
             Self::Circuit(circuit) => circuit.payload(),
+            Self::Trace(trace) => trace.payload(),
         };
         frame_into(buffer, self.kind(), &payload)
     }

@@ -8,10 +8,12 @@
 mod circuit;
 mod frame;
 mod message;
+mod trace;
 
 pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
+pub use trace::{Hop, Trace};
 
 /// The ALPN protocol name (RFC 7301); the number is the framing's version.
 pub const ALPN: &[u8] = b"conclave/1";

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
 use shared::key::{Algorithm, PrivateKey};
-use shared::wire::{Ack, Body, Message, Receipt};
+use shared::wire::{Ack, Body, Hop, Message, Receipt, Trace};
 use tests::{Credentials, Network, raw, tree};
 
 fn folder(target: &str) -> PathBuf {
@@ -57,12 +57,17 @@ fn main() {
         Body::Refused(shared::refusal::Code::Revoked),
         Body::Ping(7),
         Body::FeedWant(3),
-        Body::FeedAck(Ack { number: 4, node, cut: 2 }),
+        Body::FeedAck(Ack { number: 4, node: node.clone(), cut: 2 }),
         Body::Presences(vec![greeting.presence], true),
         Body::Message(Message { id: 1, body: b"hello".to_vec() }),
         Body::Receipt(Receipt { id: 1, refused: None }),
         Body::Bulk(vec![0; 100]),
         Body::Bye,
+        Body::Trace(Trace::Ask { id: 1, to: node.clone(), hops: 4 }),
+        Body::Trace(Trace::Found {
+            id: 1,
+            path: vec![Hop { node: node.clone(), via: None, ms: 1 }],
+        }),
     ];
     let frames: Vec<Vec<u8>> = bodies.iter().map(Body::to_frame).collect();
     seed("frame", &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());

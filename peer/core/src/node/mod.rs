@@ -17,6 +17,7 @@ mod newcomers;
 mod news;
 mod relay;
 mod talk;
+mod trace;
 mod twins;
 mod views;
 
@@ -45,6 +46,7 @@ use crate::mail::Mail;
 use crate::memory::Memory;
 use crate::random::Jitter;
 use crate::signer::Signer;
+use crate::traces::Traces;
 use crate::twins::Twins;
 
 pub use arrival::{Arrival, Decision};
@@ -86,6 +88,7 @@ pub struct Node {
     leads: Leads,
     memory: Memory,
     introducers: Introducers,
+    traces: Traces,
     twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
@@ -139,6 +142,7 @@ impl Node {
             leads: Leads::new(now.tick),
             memory: Memory::default(),
             introducers: Introducers::default(),
+            traces: Traces::default(),
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             circuits: Circuits::default(),
@@ -331,6 +335,7 @@ impl Node {
     /// What hangs on a link that is gone.
     fn forget_link(&mut self, link: LinkId, node: &NodeName, now: Now) {
         self.feeding.ended(link);
+        self.traces.ended(link);
         for request in self.mail.ended(link) {
             self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));
         }

@@ -48,6 +48,7 @@ impl Node {
             Body::Message(message) => self.take_message(link, message)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
+            Body::Trace(trace) => self.take_trace(link, trace, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));

@@ -241,6 +241,8 @@ impl World {
             Action::Tell(event) => self.note(index, event),
             // There is no disk.
             Action::SaveFeed | Action::SaveMemory | Action::Ponged { .. } => {}
+            // Nobody asks for ways in here.
+            Action::Traced { .. } => {}
             // A relay's circuits are the shell's: `tests/relay.rs` has them.
             Action::EndCircuit { .. } => {}
         }
