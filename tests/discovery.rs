@@ -139,6 +139,27 @@ fn on_one_local_network_nodes_find_each_other_and_a_foreign_one_finds_nobody() {
 }
 
 #[test]
+fn a_node_that_gets_another_address_tells_it_and_nobody_takes_it_for_a_copy() {
+    let Some(switch) = Switch::with(2) else {
+        return skipped("needs root: network namespaces");
+    };
+    let network = Network::with(&["alice", "bob"]);
+    let run = |host, name: &str| {
+        Peer::start_as(&switch.inside(host), &network.bundle(name), "0.0.0.0:7400", &[])
+    };
+    let [alice, bob] = [run(0, "alice"), run(1, "bob")];
+    alice.wait_links(&["bob"]);
+    assert!(switch.add_address(1, "10.99.0.77/24"));
+    wait_until("alice knows bob's second address", SOON, || {
+        alice.ask("whois", &["10.99.0.77:7400"]).out.contains("node         bob")
+    });
+    assert_eq!(alice.links(), ["bob"]);
+    assert_eq!(alice.status()["evidence"], 0);
+    assert!(!alice.has_event("duplicate-instance"), "{}", alice.log());
+    drop(bob);
+}
+
+#[test]
 fn with_the_local_network_off_nothing_is_found() {
     let Some(switch) = Switch::with(2) else {
         return skipped("needs root: network namespaces");
@@ -146,7 +167,8 @@ fn with_the_local_network_off_nothing_is_found() {
     let network = Network::with(&["alice", "bob"]);
     let yaml = network.bundle("bob").join("node.yaml");
     let text = std::fs::read_to_string(&yaml).unwrap();
-    std::fs::write(&yaml, format!("{text}lan: off\n")).unwrap();
+    assert!(text.contains("\nlan: on\n"), "{text}");
+    std::fs::write(&yaml, text.replace("\nlan: on\n", "\nlan: off\n")).unwrap();
     let run = |host, name: &str, args: &[String]| {
         Peer::start_as(&switch.inside(host), &network.bundle(name), "0.0.0.0:7400", args)
     };

@@ -133,6 +133,12 @@ fn node_yaml(network: &NetworkName, node: &NodeName, settings: &NodeSettings) ->
          # Peers it dials. One is enough: they tell it of the others.\n\
          peers:{peers}\n\
          \n\
+         # Addresses it dials without knowing whose they are, for example  [\"192.0.2.7:7400\"]\n\
+         seeds: []\n\
+         \n\
+         # Find peers on the local network by multicast DNS, and be found: on, or off.\n\
+         lan: on\n\
+         \n\
          feed:\n\
          \x20 # When the revocation list is older than the authority promised:\n\
          \x20 # warn (stay connected and say so) or refuse (cut every link).\n\

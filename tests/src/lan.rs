@@ -38,6 +38,12 @@ impl Switch {
         format!("10.99.0.{}", host + 1)
     }
 
+    /// Gives a host one more address.
+    #[must_use]
+    pub fn add_address(&self, host: usize, address: &str) -> bool {
+        ip(&format!("-n {} addr add {address} dev eth0", self.namespace(host)))
+    }
+
     fn namespace(&self, host: usize) -> String {
         format!("{}h{host}", self.name)
     }

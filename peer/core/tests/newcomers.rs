@@ -134,6 +134,10 @@ impl Authority {
 
 impl Identity {
     fn says(&self, addresses: &[String]) -> Vec<u8> {
+        self.says_with(addresses, &[])
+    }
+
+    fn says_with(&self, addresses: &[String], roles: &[&str]) -> Vec<u8> {
         let presence = Presence {
             node: self.name.clone(),
             instance: InstanceId::new([9; 16]),
@@ -141,7 +145,7 @@ impl Identity {
             sequence: 1,
             at: now(0).wall,
             addresses: addresses.to_vec(),
-            roles: Vec::new(),
+            roles: roles.iter().map(|role| Label::parse(role).unwrap()).collect(),
             feed_number: 0,
             policy_number: 0,
             relays: Vec::new(),
@@ -207,6 +211,54 @@ fn a_full_rendezvous_still_takes_newcomers_and_lets_the_oldest_go() {
         assert!(seed.links().len() <= LINKS_MAX);
     }
     assert!(said_goodbye > 0);
+}
+
+#[test]
+fn a_node_without_links_turns_to_a_rendezvous_first_and_then_to_everybody() {
+    let mut authority = Authority::new();
+    let seed = authority.enroll("seed", &["rendezvous"]);
+    let seed = seed.says_with(&["192.0.2.2:1".to_owned()], &["rendezvous"]);
+    let mut saved = vec![seed, b"no presence".to_vec()];
+    for n in 0..3 {
+        let node = authority.enroll(&format!("n{n}"), &[]);
+        saved.push(node.says(&[format!("192.0.2.1{n}:1")]));
+    }
+    let stranger = Authority::new().enroll("mallory", &[]).says(&["192.0.2.66:1".to_owned()]);
+    saved.push(stranger);
+    let mut node = authority.node("zoe", &[]);
+    node.handle_remembered(&saved, now(0));
+    let dialled = |node: &mut Node, ms| -> Vec<String> {
+        node.handle_timeout(now(ms));
+        let dials = actions(node).into_iter().filter_map(|action| match action {
+            Action::Dial(Call::Known { node, .. }) => Some(node.to_string()),
+            _ => None,
+        });
+        dials.collect()
+    };
+    // Zoe has the last name of all, so she lets each of them go first for a moment.
+    assert_eq!(dialled(&mut node, 1_000), ["seed"]);
+    assert_eq!(dialled(&mut node, 3_000), ["n0", "n1", "n2"]);
+    assert_eq!(node.remembered().len(), 4, "what did not verify is gone");
+}
+
+#[test]
+fn what_is_remembered_is_written_soon_and_not_again_and_again() {
+    let mut authority = Authority::new();
+    let mut node = authority.node("alice", &[]);
+    let liar = authority.enroll("carol", &[]);
+    assert!(liar.arrives(&mut node, 1, now(0)));
+    let mut saves = Vec::new();
+    for ms in (0..120_000).step_by(1_000) {
+        let n = ms / 1_000;
+        let fresh = authority.enroll(&format!("n{n}"), &[]).says(&[format!("192.0.2.1:{}", n + 1)]);
+        node.handle_body(LinkId(1), Body::Presences(vec![fresh], true), now(ms)).unwrap();
+        node.handle_timeout(now(ms));
+        saves.extend(
+            actions(&mut node).into_iter().filter(|a| *a == Action::SaveMemory).map(|_| ms),
+        );
+    }
+    assert!(saves[0] <= 3_000 && (2..=3).contains(&saves.len()), "{saves:?}");
+    assert!(node.remembered().len() <= peer_core::limits::MEMORY_MAX);
 }
 
 #[test]

@@ -89,34 +89,18 @@ impl Neighbourhood {
     pub(super) async fn listen(self, news: mpsc::Sender<News>) {
         while let Ok(answer) = self.answers.recv_async().await {
             let ServiceEvent::ServiceResolved(service) = answer else { continue };
-            for address in self.judge(&service, &interfaces::all()) {
+            let Ok(anchors) = self.verifier.anchors() else { continue };
+            let own = service.fullname.starts_with(self.label.as_str());
+            let near = interfaces::all();
+            let near =
+                near.iter().filter(|near| self.on.is_empty() || self.on.contains(&near.name));
+            let near: Vec<&Interface> = near.collect();
+            let worth = if own { Vec::new() } else { worth_a_dial(&service, &anchors, &near) };
+            for address in worth {
                 // A busy driver has better to do; whoever is there announces itself again.
                 let _ = news.try_send(News::Finding(Finding::Announced(address)));
             }
         }
-    }
-
-    /// The addresses of an answer that are worth a dial.
-    fn judge(&self, service: &ResolvedService, interfaces: &[Interface]) -> Vec<String> {
-        let label = service.fullname.strip_suffix(SERVICE).and_then(|l| l.strip_suffix('.'));
-        let Some(label) = label.filter(|label| *label != self.label) else { return Vec::new() };
-        let Ok(anchors) = self.verifier.anchors() else { return Vec::new() };
-        let ours = tags(&anchors, label);
-        let theirs = service.get_property_val_str(TAGS).unwrap_or_default();
-        if !theirs.split(',').any(|tag| ours.iter().any(|our| our == tag)) {
-            return Vec::new();
-        }
-        let named = |near: &&Interface| self.on.is_empty() || self.on.contains(&near.name);
-        let near = |ip: &IpAddr| {
-            let mut on = interfaces.iter().filter(named);
-            on.any(|interface| interfaces::is_attached(interface, *ip))
-        };
-        let mut found: Vec<IpAddr> =
-            service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(near).collect();
-        found.sort_unstable();
-        found.retain(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
-        let socket = |ip| SocketAddr::new(ip, service.port).to_string();
-        found.into_iter().take(ADDRESSES_PER_ANSWER).map(socket).collect()
     }
 }
 
@@ -154,4 +138,96 @@ fn tags(anchors: &Anchors, label: &str) -> Vec<String> {
         hex(hash.get(..TAG_BYTES).unwrap_or_default())
     };
     anchors.roots().map(|root| tag(&root.der)).collect()
+}
+
+/// The addresses of an answer that are worth a dial: of a member of our network, as far as its tag
+/// tells, and on a network that this machine is attached to.
+fn worth_a_dial(service: &ResolvedService, anchors: &Anchors, near: &[&Interface]) -> Vec<String> {
+    let label = service.fullname.strip_suffix(SERVICE).and_then(|label| label.strip_suffix('.'));
+    let ours = tags(anchors, label.unwrap_or_default());
+    let theirs = service.get_property_val_str(TAGS).unwrap_or_default();
+    if !theirs.split(',').any(|tag| ours.iter().any(|our| our == tag)) {
+        return Vec::new();
+    }
+    let attached = |ip: &IpAddr| near.iter().any(|near| interfaces::is_attached(near, *ip));
+    let addresses = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
+    let mut found: Vec<IpAddr> = addresses.filter(attached).collect();
+    found.sort_unstable();
+    found.retain(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    let socket = |ip| SocketAddr::new(ip, service.port).to_string();
+    found.into_iter().take(ADDRESSES_PER_ANSWER).map(socket).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Authority;
+    use if_addrs::{IfAddr, IfOperStatus, Ifv4Addr};
+
+    fn anchors(authority: &Authority) -> Anchors {
+        let root = shared::pem::certificates(authority.trust().as_bytes(), 1).unwrap();
+        Anchors::new(authority.network.clone(), &root).unwrap()
+    }
+
+    fn eth0() -> Interface {
+        let address = Ifv4Addr {
+            ip: "10.0.0.7".parse().unwrap(),
+            netmask: "255.255.255.0".parse().unwrap(),
+            prefixlen: 24,
+            broadcast: None,
+        };
+        Interface {
+            name: "eth0".to_owned(),
+            addr: IfAddr::V4(address),
+            index: Some(2),
+            oper_status: IfOperStatus::Up,
+            is_p2p: false,
+        }
+    }
+
+    /// What somebody announces.
+    fn answer(label: &str, tag: &str, addresses: &str) -> ResolvedService {
+        let (host, txt) = (format!("{label}.local."), [(TAGS, tag)]);
+        let service = ServiceInfo::new(SERVICE, label, &host, addresses, 7400, &txt[..]).unwrap();
+        service.as_resolved_service()
+    }
+
+    #[test]
+    fn a_member_on_our_wire_is_worth_a_dial_and_nobody_else() {
+        let (ours, theirs) = (Authority::new("mesh.example"), Authority::new("mesh.example"));
+        let (ours, theirs) = (anchors(&ours), anchors(&theirs));
+        let near = eth0();
+        let worth = |service: &ResolvedService| worth_a_dial(service, &ours, &[&near]);
+        let [tag] = &tags(&ours, "abc")[..] else { panic!("one root, one tag") };
+        assert_eq!(worth(&answer("abc", tag, "10.0.0.8")), ["10.0.0.8:7400"]);
+        let foreign = tags(&theirs, "abc").join(",");
+        assert!(worth(&answer("abc", &foreign, "10.0.0.8")).is_empty(), "another root");
+        assert!(worth(&answer("abd", tag, "10.0.0.8")).is_empty(), "a tag under another label");
+        assert!(worth(&answer("abc", "", "10.0.0.8")).is_empty(), "no tag");
+        let rotating = format!("{foreign},{tag}");
+        assert_eq!(worth(&answer("abc", &rotating, "10.0.0.8")).len(), 1, "two roots, one ours");
+    }
+
+    #[test]
+    fn third_parties_are_not_dialled_and_one_answer_is_bounded() {
+        let ours = anchors(&Authority::new("mesh.example"));
+        let near = eth0();
+        let worth = |addresses: &str| {
+            let tag = tags(&ours, "abc").join(",");
+            worth_a_dial(&answer("abc", &tag, addresses), &ours, &[&near])
+        };
+        assert!(worth("192.0.2.1,10.0.1.8,2001:db8::1,fe80::1,127.0.0.1").is_empty());
+        assert_eq!(worth("192.0.2.1,10.0.0.9"), ["10.0.0.9:7400"]);
+        let many: Vec<String> = (10..30).map(|n| format!("10.0.0.{n}")).collect();
+        assert_eq!(worth(&many.join(",")).len(), ADDRESSES_PER_ANSWER);
+    }
+
+    #[test]
+    fn an_announcement_names_nobody_and_changes_with_its_label() {
+        let ours = anchors(&Authority::new("mesh.example"));
+        let [a] = &tags(&ours, "abc")[..] else { panic!("one root, one tag") };
+        assert_eq!(a.len(), 2 * TAG_BYTES);
+        assert!(a.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert_ne!(tags(&ours, "abd")[0], *a);
+    }
 }
