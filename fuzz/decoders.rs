@@ -55,7 +55,7 @@ pub(crate) fn crl(bytes: &[u8]) {
 
 /// COSE statements of every topic.
 pub(crate) fn statement(bytes: &[u8]) {
-    for topic in [Topic::FeedHead, Topic::FeedSnapshot, Topic::Presence] {
+    for topic in [Topic::FeedHead, Topic::FeedSnapshot, Topic::Presence, Topic::Receipt] {
         if let Ok(statement) = Unverified::parse(topic, bytes) {
             black_box(statement.chain().len());
         }

@@ -194,6 +194,7 @@ fn what_a_visitor_looks_for_is_there() {
         "docs/refusals.md",
         "docs/certificates.md",
         "docs/feed.md",
+        "docs/messages.md",
         "contrib/peer.service",
         ".ci/run",
     ] {

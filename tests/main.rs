@@ -21,6 +21,7 @@ mod feed;
 mod house;
 mod instance;
 mod judges;
+mod messages;
 mod names;
 mod offline;
 mod readme;

@@ -232,6 +232,12 @@ impl Paths {
         self.folder.join("inbox")
     }
 
+    /// `outbox.redb`
+    #[must_use]
+    pub fn outbox(&self) -> PathBuf {
+        self.folder.join("outbox.redb")
+    }
+
     /// `state.redb`
     #[must_use]
     pub fn state(&self) -> PathBuf {

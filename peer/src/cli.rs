@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use peer::config::is_listen;
-use peer::limits::{PINGS_MAX, SEND_WAIT_MS};
+use peer::control::post::To;
+use peer::limits::{PINGS_MAX, SEND_WAIT_MS, TTL_MAX_S};
 use shared::key::Algorithm;
-use shared::name::NodeName;
+use shared::name::{Label, NodeName};
 use shared::presence::is_address;
+use shared::time::parse_duration_s;
+use shared::wire::{Number, Priority};
 
 /// A node of a private network: links to the others, sends and receives messages.
 #[derive(Debug, Parser)]
@@ -54,10 +57,19 @@ pub(crate) enum Command {
     /// The way to a node, step by step, with times.
     #[command(after_help = "Example:\n  peer trace bob.bundle alice")]
     Trace(TraceArgs),
-    /// Send a message and wait until it is on the receiver's disk.
+    /// Send a message, now or queued, and wait until it is on the receiver's disk.
     #[command(after_help = "Examples:\n  peer send bob.bundle alice hello\n  \
-        journalctl -f | peer send bob.bundle alice - --lines")]
+        journalctl -f | peer send bob.bundle alice - --lines\n  \
+        peer send bob.bundle alice -f report.txt --ttl 24h --receipt\n  \
+        peer send bob.bundle --group sensors restart")]
     Send(SendArgs),
+    /// Messages that wait for others, and those that were dropped.
+    #[command(after_help = "Examples:\n  peer outbox bob.bundle\n  \
+        peer outbox drop bob.bundle 3.17")]
+    Outbox(OutboxArgs),
+    /// Signed receipts.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Measure the way to a linked node.
     #[command(after_help = "Example:\n  peer ping bob.bundle alice --count 10")]
     Ping(PingArgs),
@@ -136,19 +148,129 @@ pub(crate) enum Log {
 pub(crate) struct SendArgs {
     /// The bundle.
     pub(crate) bundle: PathBuf,
-    /// To whom.
-    #[arg(value_name = "NODE", value_parser = NodeName::parse)]
-    pub(crate) node: NodeName,
+    /// To whom; with --group or --everyone left out.
+    #[arg(value_name = "NODE")]
+    pub(crate) node: Option<String>,
     /// What to send; - is stdin.
     #[arg(value_name = "TEXT", allow_hyphen_values = true)]
-    pub(crate) text: String,
-    /// Send each line of stdin as one message.
+    pub(crate) text: Option<String>,
+    /// Send what is in a file.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// To every known node whose certificate names this group.
+    #[arg(long, value_name = "GROUP", value_parser = Label::parse)]
+    pub(crate) group: Option<Label>,
+    /// To every known node.
+    #[arg(long, conflicts_with = "group")]
+    pub(crate) everyone: bool,
+    /// Queue it, for so long at most, such as 90s, 24h or 7d, until it arrives. Without this and
+    /// the next three, it is delivered now or not at all.
+    #[arg(long, value_name = "TIME", value_parser = ttl)]
+    pub(crate) ttl: Option<i64>,
+    /// Queue it at this priority: high, normal or low.
+    #[arg(long, value_name = "PRIORITY", value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
+    /// Queue it, and have the receiver sign a receipt.
     #[arg(long)]
+    pub(crate) receipt: bool,
+    /// Queue it, and write the signed receipt into a file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["group", "everyone", "lines"])]
+    pub(crate) receipt_file: Option<PathBuf>,
+    /// Send each line of stdin as one message.
+    #[arg(long, conflicts_with = "file")]
     pub(crate) lines: bool,
-    /// How long to wait for the receipt, in milliseconds.
+    /// How long to wait until it has arrived, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = SEND_WAIT_MS,
         value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) wait_ms: u64,
+}
+
+/// What of a `send` depends on several of its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addressed {
+    /// To whom.
+    pub(crate) to: To,
+    /// The text, unless a file is sent.
+    pub(crate) text: Option<String>,
+}
+
+impl SendArgs {
+    /// Who is meant and what is said: to many, the first word is the text.
+    ///
+    /// # Errors
+    /// What is missing or too much, for the person.
+    pub(crate) fn addressed(&self) -> Result<Addressed, String> {
+        let many = self.group.clone().map(To::Group);
+        let many = many.or_else(|| self.everyone.then_some(To::Everyone));
+        let (to, text) = match (many, &self.node, &self.text) {
+            (Some(_), _, Some(_)) => return Err("to many, there is no NODE".to_owned()),
+            (Some(to), text, None) => (to, text.clone()),
+            (None, Some(node), text) => {
+                let node = NodeName::parse(node).map_err(|error| format!("NODE: {error}"))?;
+                (To::Node(node), text.clone())
+            }
+            (None, None, _) => return Err("NODE is missing, or --group or --everyone".to_owned()),
+        };
+        match (&text, self.file.is_some() || self.lines) {
+            (None, false) => Err("TEXT is missing, or --file FILE".to_owned()),
+            (Some(_), _) if self.file.is_some() => Err("either TEXT or --file FILE".to_owned()),
+            _ => Ok(Addressed { to, text }),
+        }
+    }
+}
+
+/// `outbox`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct OutboxArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) act: Option<OutboxCommand>,
+    /// The bundle.
+    #[arg(required = true, env = "CONCLAVE_BUNDLE")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+/// `outbox …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Drop a message that waits.
+    #[command(after_help = "Example:\n  peer outbox drop bob.bundle 3.17")]
+    Drop(DropArgs),
+    /// The signed receipts that came.
+    #[command(after_help = "Example:\n  peer outbox receipts bob.bundle --json")]
+    Receipts(BundleArgs),
+}
+
+/// `outbox drop`
+#[derive(Debug, Args)]
+pub(crate) struct DropArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// The number of the message, as `peer outbox` shows it.
+    #[arg(value_parser = number)]
+    pub(crate) id: Number,
+}
+
+/// `receipt`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptCommand {
+    /// Judge a receipt in a file by the trust of a bundle; nothing has to run.
+    #[command(after_help = "Example:\n  peer receipt verify bob.bundle report.receipt --body \
+        report.txt")]
+    Verify(VerifyArgs),
+}
+
+/// `receipt verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// The receipt, from `peer send --receipt-file`.
+    pub(crate) file: PathBuf,
+    /// The message it should be about.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
 }
 
 /// `whois`
@@ -257,7 +379,16 @@ impl Cli {
     /// Reads the command line; prints help, or what is wrong, and ends with 0 or 2.
     #[must_use]
     pub(crate) fn read() -> Self {
-        Self::parse()
+        let cli = Self::parse();
+        cli.check().unwrap_or_else(|error| error.exit());
+        cli
+    }
+
+    /// What clap does not look at: arguments that depend on one another.
+    fn check(&self) -> Result<(), clap::Error> {
+        let Command::Send(args) = &self.command else { return Ok(()) };
+        let wrong = |what| Self::command().error(clap::error::ErrorKind::ValueValidation, what);
+        args.addressed().map(drop).map_err(wrong)
     }
 }
 
@@ -290,6 +421,21 @@ fn algorithm(text: &str) -> Result<Algorithm, String> {
         let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
         format!("known are {}", names.join(", "))
     })
+}
+
+fn ttl(text: &str) -> Result<i64, String> {
+    let usual = || "not a length of time such as 90s, 24h or 7d".to_owned();
+    let ttl_s = parse_duration_s(text).ok_or_else(usual)?;
+    let days = TTL_MAX_S / 86_400;
+    (1..=TTL_MAX_S).contains(&ttl_s).then_some(ttl_s).ok_or_else(|| format!("1s to {days}d"))
+}
+
+fn priority(text: &str) -> Result<Priority, String> {
+    Priority::parse(text).ok_or_else(|| "known are high, normal, low".to_owned())
+}
+
+fn number(text: &str) -> Result<Number, String> {
+    Number::parse(text).ok_or_else(|| "not a number such as 3.17".to_owned())
 }
 
 fn listen(text: &str) -> Result<String, String> {
@@ -326,12 +472,19 @@ mod tests {
 
     #[test]
     fn values_are_typed_at_the_door() {
-        let accepts = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        let accepts =
+            |line: &str| Cli::try_parse_from(line.split(' ')).is_ok_and(|cli| cli.check().is_ok());
         for line in [
             "peer run b --listen [::1]:0 --peer alice=a:1 --log json",
             "peer run b --peer 192.0.2.7:7400 --no-lan",
             "peer send b alice - --lines --json",
             "peer send b alice -hello",
+            "peer send b alice -f x --ttl 24h --receipt --priority high",
+            "peer send b --group sensors restart",
+            "peer send b --everyone --lines",
+            "peer outbox b",
+            "peer outbox drop b 3.17",
+            "peer receipt verify b f --body x",
             "peer inbox b --clear",
             "peer install b f --peer alice=a:1",
         ] {
@@ -342,6 +495,13 @@ mod tests {
             "peer run b --peer alice",
             "peer run b --peer =a:1",
             "peer send b Alice x",
+            "peer send b alice",
+            "peer send b alice x -f y",
+            "peer send b --group sensors alice x",
+            "peer send b alice x --ttl 31d",
+            "peer send b alice x --ttl 0s",
+            "peer send b alice x --priority urgent",
+            "peer outbox drop b 3",
             "peer ping b alice --count 0",
             "peer inbox b --clear --follow",
             "peer request authority",

@@ -14,7 +14,8 @@ use shared::presence::is_address;
 
 use crate::limits::{
     CIRCUIT_BYTES_PER_S, CIRCUIT_BYTES_PER_S_MIN, INBOX_BYTES, INBOX_BYTES_MAX, INBOX_COUNT,
-    INBOX_COUNT_MAX, INTERFACES_MAX, PEERS_MAX, SEEDS_MAX,
+    INBOX_COUNT_MAX, INTERFACES_MAX, OUTBOX_BYTES, OUTBOX_BYTES_MAX, OUTBOX_COUNT,
+    OUTBOX_COUNT_MAX, PEERS_MAX, SEEDS_MAX,
 };
 use peer_core::CircuitBounds;
 use peer_core::limits::CIRCUITS_MAX;
@@ -128,6 +129,21 @@ impl Default for RelayBounds {
     }
 }
 
+/// How much an outbox holds; one receiver has half of it at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxBounds {
+    /// Messages.
+    pub count: u64,
+    /// Bytes of all bodies together.
+    pub bytes: u64,
+}
+
+impl Default for OutboxBounds {
+    fn default() -> Self {
+        Self { count: OUTBOX_COUNT, bytes: OUTBOX_BYTES }
+    }
+}
+
 /// The settings of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -151,6 +167,8 @@ pub struct NodeConfig {
     pub inbox: InboxBounds,
     /// How much it carries for others, if it is a relay.
     pub relay: RelayBounds,
+    /// How much its outbox holds.
+    pub outbox: OutboxBounds,
 }
 
 #[derive(Deserialize)]
@@ -171,9 +189,11 @@ struct Text {
     #[serde(default)]
     feed: FeedText,
     #[serde(default)]
-    inbox: InboxText,
+    inbox: BoxText,
     #[serde(default)]
     relay: RelayText,
+    #[serde(default)]
+    outbox: BoxText,
 }
 
 #[derive(Deserialize, Default)]
@@ -185,7 +205,7 @@ struct FeedText {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct InboxText {
+struct BoxText {
     messages: Option<u64>,
     bytes: Option<u64>,
 }
@@ -293,6 +313,17 @@ impl NodeConfig {
         if !(1..=INBOX_BYTES_MAX).contains(&inbox.bytes) {
             return Err(format!("inbox.bytes: from 1 to {INBOX_BYTES_MAX}"));
         }
+        let usual = OutboxBounds::default();
+        let outbox = OutboxBounds {
+            count: text.outbox.messages.unwrap_or(usual.count),
+            bytes: text.outbox.bytes.unwrap_or(usual.bytes),
+        };
+        if !(1..=OUTBOX_COUNT_MAX).contains(&outbox.count) {
+            return Err(format!("outbox.messages: from 1 to {OUTBOX_COUNT_MAX}"));
+        }
+        if !(1..=OUTBOX_BYTES_MAX).contains(&outbox.bytes) {
+            return Err(format!("outbox.bytes: from 1 to {OUTBOX_BYTES_MAX}"));
+        }
         Ok(Self {
             network: text.network,
             node: text.node,
@@ -304,6 +335,7 @@ impl NodeConfig {
             stale: text.feed.stale,
             inbox,
             relay: text.relay.check()?,
+            outbox,
         })
     }
 }
@@ -374,13 +406,14 @@ mod tests {
     fn every_key_is_taken() {
         let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\n\
                     advertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
-                    inbox: {messages: 5, bytes: 6}\n";
+                    inbox: {messages: 5, bytes: 6}\noutbox: {messages: 7, bytes: 8}\n";
         let config = read(&format!("{HEAD}{rest}")).unwrap();
         assert_eq!(config.listen, "127.0.0.1:0");
         assert_eq!(config.advertise, ["a.lan:1"]);
         assert_eq!((config.seeds.as_slice(), config.lan), (&["b.lan:2".to_owned()][..], Lan::Off));
         assert_eq!(config.stale, Stale::Refuse);
         assert_eq!(config.inbox, InboxBounds { count: 5, bytes: 6 });
+        assert_eq!(config.outbox, OutboxBounds { count: 7, bytes: 8 });
         assert_eq!(read(HEAD).unwrap().listen, "0.0.0.0:0");
     }
 
@@ -406,6 +439,8 @@ mod tests {
             ("lan: {interfaces: []}\n", "neither on, nor off"),
             ("inbox: {messages: 0}\n", "inbox.messages"),
             ("inbox: {bytes: 0}\n", "inbox.bytes"),
+            ("outbox: {messages: 0}\n", "outbox.messages"),
+            ("outbox: {bytes: 0}\n", "outbox.bytes"),
             ("feed: {stale: maybe}\n", "maybe"),
         ] {
             let error = read(&format!("{HEAD}{rest}")).unwrap_err();

@@ -1,33 +1,36 @@
 //! The inbox: messages on the disk, each stored once, until somebody reads and clears them.
 //!
-//! One thread writes. It takes what waits, up to a group, into one durable transaction, and only
-//! then answers: what is acknowledged survives a power cut, and a hundred senders share one fsync.
+//! One thread writes (`ledger.rs`): what is acknowledged survives a power cut, and a hundred
+//! senders share one fsync. A message sent at once is known by (sender, instance, number) for a
+//! while; a queued one by its place in its stream (sender, priority), of which only the last number
+//! is kept.
 //!
-//! **Invariant:** one message (sender, instance, number) is stored at most once, as long as it is
-//! remembered.
+//! **Invariant:** one message is stored at most once, as long as it is remembered; a message of a
+//! stream once and after its predecessors, for ever.
 //! **Invariant:** messages and bytes stay within the bounds; what does not fit is refused.
 
 mod table;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use host::fault::Fault;
 use host::files::{self, FileError};
-use redb::Database;
+use peer_core::{Intake, Owed};
 use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::time::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use shared::wire::{Batch, Number};
+use tokio::sync::{oneshot, watch};
 
 pub use table::Item;
 
 use crate::config::InboxBounds;
-use crate::limits::{INBOX_PAGE, INBOX_QUEUE};
-use crate::store::{self, StoreError};
+use crate::ledger::{Desk, Shelf};
+use crate::limits::{INBOX_GROUP, INBOX_PAGE, INBOX_QUEUE};
+use crate::store::StoreError;
 use writer::{Order, Writer};
 
 /// Why the inbox cannot be used or does not take a message.
@@ -108,26 +111,35 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
-/// A message on its way to the disk.
-pub struct Pending(oneshot::Receiver<Result<Stored, InboxError>>);
+/// A batch of queued messages to take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// From whom.
+    pub from: NodeName,
+    /// When it came.
+    pub at: Timestamp,
+    /// The messages.
+    pub batch: Batch,
+}
 
-impl Pending {
+/// Something on its way to the disk.
+pub struct Pending<T>(oneshot::Receiver<Result<T, InboxError>>);
+
+impl<T> Pending<T> {
     /// Waits until it is on the disk, or is not.
     ///
     /// # Errors
     /// [`InboxError`]; nothing was stored then.
-    pub async fn stored(self) -> Result<Stored, InboxError> {
+    pub async fn stored(self) -> Result<T, InboxError> {
         self.0.await.map_err(|_| InboxError::Closed)?
     }
 }
 
 /// The open inbox. Cheap to share behind an [`Arc`]; its thread ends with the last one.
 pub struct Inbox {
-    path: PathBuf,
-    database: Arc<Database>,
-    orders: Option<mpsc::Sender<Order>>,
+    shelf: Arc<Shelf>,
+    desk: Desk<Order>,
     last: watch::Receiver<u64>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Inbox {
@@ -137,18 +149,14 @@ impl Inbox {
     /// [`InboxError`].
     pub fn open(folder: &Path, bounds: InboxBounds) -> Result<Self, InboxError> {
         files::make_private_dir(folder)?;
-        let path = folder.join("inbox.redb");
-        let database = Arc::new(store::open(&path)?);
-        let wrong = |error: redb::Error| InboxError::from(StoreError::new(&path, &error));
-        let fill = table::prepare(&database).map_err(wrong)??;
+        let shelf = Shelf::open(&folder.join("inbox.redb"))?;
+        let fill = shelf.with(table::prepare)??;
         let (tell, last) = watch::channel(fill.last);
-        let (orders, taken) = mpsc::channel(INBOX_QUEUE);
-        let writer = Writer::new(Arc::clone(&database), path.clone(), bounds, fill, tell);
-        let thread = std::thread::Builder::new()
-            .name("inbox".to_owned())
-            .spawn(move || writer.run(taken))
+        let writer = Writer::new(bounds, fill, tell);
+        let sizes = (INBOX_QUEUE, INBOX_GROUP);
+        let desk = Desk::start("inbox", Arc::clone(&shelf), writer, sizes)
             .map_err(|error| InboxError::Disk(format!("no thread for the inbox: {error}")))?;
-        Ok(Self { path, database, orders: Some(orders), last, thread: Some(thread) })
+        Ok(Self { shelf, desk, last })
     }
 
     /// Stores a message; returns when it is on the disk.
@@ -163,10 +171,28 @@ impl Inbox {
     ///
     /// # Errors
     /// [`InboxError`]; nothing is stored then.
-    pub async fn submit(&self, message: Incoming) -> Result<Pending, InboxError> {
+    pub async fn submit(&self, message: Incoming) -> Result<Pending<Stored>, InboxError> {
         let (answer, answered) = oneshot::channel();
         self.order(Order::Put { message, answer }).await?;
         Ok(Pending(answered))
+    }
+
+    /// Hands over a batch of queued messages, as [`Inbox::submit`].
+    ///
+    /// # Errors
+    /// [`InboxError`]; nothing is stored then.
+    pub async fn take(&self, parcel: Parcel) -> Result<Pending<Intake>, InboxError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Take { parcel, answer }).await?;
+        Ok(Pending(answered))
+    }
+
+    /// Which of these messages of a sender are owed a receipt.
+    ///
+    /// # Errors
+    /// [`InboxError`].
+    pub fn owed(&self, from: &NodeName, numbers: &[Number]) -> Result<Vec<Owed>, InboxError> {
+        Ok(self.shelf.with(|database| table::owed(database, from, numbers))?)
     }
 
     /// Forgets messages up to a number; returns how many there were.
@@ -185,7 +211,7 @@ impl Inbox {
     /// [`InboxError`].
     pub fn drop_through_blocking(&self, seq: u64) -> Result<u64, InboxError> {
         let (answer, answered) = oneshot::channel();
-        let orders = self.orders.as_ref().ok_or(InboxError::Closed)?;
+        let orders = self.desk.orders().ok_or(InboxError::Closed)?;
         let order = Order::Drop { through: seq, answer };
         orders.blocking_send(order).map_err(|_| InboxError::Closed)?;
         answered.blocking_recv().map_err(|_| InboxError::Closed)?
@@ -197,8 +223,7 @@ impl Inbox {
     /// [`InboxError`].
     pub fn list(&self, after: u64, max: usize) -> Result<Vec<Item>, InboxError> {
         let max = max.min(INBOX_PAGE);
-        table::list(&self.database, after, max)
-            .map_err(|error| StoreError::new(&self.path, &error).into())
+        Ok(self.shelf.with(|database| table::list(database, after, max))?)
     }
 
     /// The number of the newest message, and news of the next ones.
@@ -208,18 +233,8 @@ impl Inbox {
     }
 
     async fn order(&self, order: Order) -> Result<(), InboxError> {
-        let orders = self.orders.as_ref().ok_or(InboxError::Closed)?;
+        let orders = self.desk.orders().ok_or(InboxError::Closed)?;
         orders.send(order).await.map_err(|_| InboxError::Closed)
-    }
-}
-
-impl Drop for Inbox {
-    /// Waits for the thread, which finishes what was asked of it.
-    fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -10,8 +10,10 @@ pub mod daemon;
 pub mod evidence;
 pub mod inbox;
 pub mod install;
+mod ledger;
 pub mod limits;
 pub mod link;
+pub mod outbox;
 pub mod state;
 mod store;
 

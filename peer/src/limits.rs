@@ -90,6 +90,11 @@ pub const INBOX_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Stored messages whose identity is remembered after they were cleared, so that a sender's
 /// repetition is not stored again: a repetition comes within seconds of the first.
 pub const INBOX_SEEN_EXTRA: u64 = 10_000;
+/// Streams of queued messages whose last number is remembered, three a sender: twenty thousand
+/// senders, at 100 bytes each.
+pub const INBOX_STREAMS_MAX: u64 = 65_536;
+/// Messages whose receipt can be asked for again, at 150 bytes each: it is asked within a day.
+pub const INBOX_OWED_MAX: u64 = 100_000;
 /// Messages that wait for the inbox's thread; beyond it the links wait, and TCP with them.
 pub const INBOX_QUEUE: usize = 1024;
 /// Messages in one durable commit: 256 of 60 KiB are 15 MiB held in memory.
@@ -101,6 +106,38 @@ pub const INBOX_PAGE: usize = 256;
 pub const EVIDENCE_MAX: usize = 64;
 /// Pieces of evidence about one node, so that a copy that restarts leaves room for other nodes.
 pub const EVIDENCE_PER_NODE_MAX: usize = 8;
+/// Messages in an outbox unless `node.yaml` says otherwise: a day of one a second, and a burst; one
+/// receiver has half of it at most.
+pub const OUTBOX_COUNT: u64 = 100_000;
+/// Messages in an outbox at most, whatever `node.yaml` says; a start counts them in a second.
+pub const OUTBOX_COUNT_MAX: u64 = 1_000_000;
+/// Bytes of all bodies in an outbox unless `node.yaml` says otherwise.
+pub const OUTBOX_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of all bodies in an outbox at most, whatever `node.yaml` says.
+pub const OUTBOX_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Orders that wait for the outbox's thread: a batch each, 60 KiB; beyond it senders wait.
+pub const OUTBOX_QUEUE: usize = 256;
+/// Orders in one durable commit.
+pub const OUTBOX_GROUP: usize = 128;
+/// Orders that wait for room among those: each follows from one frame within a window.
+pub const OUTBOX_ORDERS_MAX: usize = 16_384;
+/// Receivers' streams read at once; more are read a moment later.
+pub const OUTBOX_READS: usize = 1024;
+/// Records of dropped messages that are kept, the newest; each stands for a whole queue.
+pub const OUTBOX_GONE_MAX: u64 = 1000;
+/// Arrived messages whose receipts are waited for.
+pub const OUTBOX_MISSING_MAX: u64 = 10_000;
+/// Receipts kept, the newest, at about 1.5 kB each.
+pub const OUTBOX_RECEIPTS_MAX: u64 = 10_000;
+/// Messages whose fate somebody waits for at this moment.
+pub const OUTBOX_WATCHES_MAX: usize = 4096;
+/// Messages read in one listing.
+pub const OUTBOX_PAGE: usize = 1024;
+/// How long a queued message may wait unless told otherwise, in seconds: a machine is repaired or
+/// replaced within a day.
+pub const TTL_S: i64 = 86_400;
+/// How long a queued message may wait at most, in seconds: after a month nobody remembers why.
+pub const TTL_MAX_S: i64 = 30 * 86_400;
 
 /// Bytes of one line on the control socket: a 60 KiB body in base64 is 80 KiB.
 pub const CONTROL_LINE_BYTES_MAX: usize = 128 * 1024;

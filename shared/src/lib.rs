@@ -6,7 +6,7 @@
 //!
 //! The rooms, from the ground up: [`limits`], [`name`], [`time`], [`id`] and [`refusal`] are words;
 //! [`key`], [`cert`] and [`statement`] make and read signed things; [`feed`] and [`verify`] decide
-//! who is a member; [`presence`] and [`wire`] are what members say to each other.
+//! who is a member; [`presence`], [`receipt`] and [`wire`] are what members say to each other.
 //!
 //! **Invariant:** no function outside [`verify`] and [`presence`] makes a verified value.
 
@@ -19,6 +19,7 @@ pub mod limits;
 pub mod name;
 pub mod pem;
 pub mod presence;
+pub mod receipt;
 pub mod refusal;
 pub mod statement;
 pub mod time;

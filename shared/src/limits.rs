@@ -55,6 +55,11 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024 + 1;
 pub const STATEMENT_BYTES_MAX: usize = 48 * 1024;
 /// Bytes of one message body: a frame less its header.
 pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
+/// Bytes of the messages in one batch: the longest message alone, or two hundred of 256 bytes; with
+/// its head it fits a frame.
+pub const BATCH_BYTES_MAX: usize = 60 * 1024;
+/// Receipts asked for again in one frame: each costs the other side a look-up and a signature.
+pub const CLAIMS_MAX: usize = 64;
 /// Addresses in one presence: a machine with more is announcing somebody else's.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of one address as text: a DNS name of 253 bytes, a colon and five digits.

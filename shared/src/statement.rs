@@ -23,6 +23,8 @@ pub enum Topic {
     FeedSnapshot,
     /// A node's presence.
     Presence,
+    /// That a message is on its receiver's disk.
+    Receipt,
 }
 
 impl Topic {
@@ -31,6 +33,7 @@ impl Topic {
             Self::FeedHead => "application/conclave-feed-head+cbor",
             Self::FeedSnapshot => "application/conclave-feed-snapshot+cbor",
             Self::Presence => "application/conclave-presence+cbor",
+            Self::Receipt => "application/conclave-receipt+cbor",
         }
     }
 }

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use shared::feed::Mark;
 use shared::id::InstanceId;
 use shared::name::NodeName;
+use shared::receipt::SignedReceipt;
 use shared::refusal::Code;
-use shared::wire::{Hop, Token};
+use shared::time::Timestamp;
+use shared::wire::{Batch, Hop, Number, Token};
 
 use crate::circuits::CircuitId;
 use crate::dialling::By;
 use crate::links::{Direction, LinkId};
+use crate::post::{StreamId, Want};
 
 /// Whoever asked for something; the driver made the number.
 pub type RequestId = u64;
@@ -131,6 +134,46 @@ pub enum Action {
         id: u64,
         /// What is said.
         body: Vec<u8>,
+    },
+    /// Put a batch into the inbox, then call [`crate::Node::handle_taken`].
+    Store {
+        /// The link it came on.
+        link: LinkId,
+        /// Who sent it.
+        from: NodeName,
+        /// The messages.
+        batch: Batch,
+    },
+    /// Read the outbox, then call [`crate::Node::handle_page`].
+    Load(Want),
+    /// Messages of the outbox have arrived: forget those up to a number.
+    Settle {
+        /// Of which stream.
+        stream: StreamId,
+        /// Up to here.
+        through: Number,
+    },
+    /// The receiver may have no more of a stream: drop it with a record.
+    Discard {
+        /// Which stream.
+        stream: StreamId,
+        /// Why.
+        code: Code,
+        /// Only what was queued by then.
+        before: Option<Timestamp>,
+    },
+    /// Keep a receipt for a message of ours, if one is waited for.
+    Receipted(Box<SignedReceipt>),
+    /// Look which receipts of a receiver are missing, then call [`crate::Node::handle_missing`].
+    Missing(NodeName),
+    /// Look up receipts that a sender asks for again, then call [`crate::Node::handle_claimed`].
+    Claimed {
+        /// The link it asked on.
+        link: LinkId,
+        /// Who sent the messages.
+        from: NodeName,
+        /// Their numbers.
+        numbers: Vec<Number>,
     },
     /// Send a ping and note the time.
     Ping {

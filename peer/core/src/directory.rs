@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::name::NodeName;
+use shared::name::{Label, NodeName};
 use shared::presence::{Presence, SignedPresence};
 use shared::time::Tick;
 
@@ -118,6 +118,14 @@ impl Directory {
         let signed = &self.known.get(node)?.signed;
         let fit = signed.member.cert.attributes.has_role(role);
         signed.presence.addresses.first().filter(|_| fit).cloned()
+    }
+
+    /// The nodes of a group, by their certificates; without one, all.
+    pub(crate) fn nodes(&self, group: Option<&Label>) -> Vec<NodeName> {
+        let is_in = |known: &Known| {
+            group.is_none_or(|group| known.signed.member.cert.attributes.groups.contains(group))
+        };
+        self.known.iter().filter(|(_, known)| is_in(known)).map(|(n, _)| n.clone()).collect()
     }
 
     pub(crate) fn presences(&self) -> impl Iterator<Item = &Presence> {

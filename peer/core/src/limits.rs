@@ -135,3 +135,17 @@ pub const PUNCH_REST_MS: u64 = 60_000;
 pub const PUNCH_REST_MAX_MS: u64 = 1_800_000;
 /// The longest round trip that a meeting waits the half of, in ms.
 pub const PUNCH_WAIT_MAX_MS: u64 = 2_000;
+/// Bytes of one stream sent and not yet acknowledged: what a disk that commits every 10 ms takes in
+/// at 100 MB/s; three streams of it still fit a link's queue of messages.
+pub const WINDOW_BYTES: usize = 512 * 1024;
+/// Batches of one stream sent and not yet acknowledged, so that many small ones are bounded too.
+pub const WINDOW_BATCHES: usize = 256;
+/// How long a receiver may leave a stream without any acknowledgement, in ms, before it is sent
+/// again: a disk that syncs in seconds is still a disk.
+pub const ACKNOWLEDGE_MS: u64 = 10_000;
+/// The first wait before a stream begins again after a refusal, in ms; doubled each time.
+pub const AGAIN_FIRST_MS: u64 = 100;
+/// The longest such wait, in ms: a full inbox that was read is filled again within it.
+pub const AGAIN_MAX_MS: u64 = 10_000;
+/// How long a stream waits when its link's queue is full, in ms: what the queue holds is sent then.
+pub const FULL_MS: u64 = 20;

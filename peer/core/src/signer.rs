@@ -1,8 +1,9 @@
-//! The node's own key, for presences; replaced when its certificate is renewed.
+//! The node's own key, for presences and receipts; replaced when its certificate is renewed.
 
 use shared::key::{KeyError, PrivateKey};
 use shared::name::NetworkName;
 use shared::presence::Presence;
+use shared::receipt::Receipt;
 
 /// Signs what a node says of itself.
 pub struct Signer {
@@ -21,5 +22,9 @@ impl Signer {
     pub(crate) fn sign(&self, presence: &Presence) -> Result<Vec<u8>, KeyError> {
         let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         presence.sign(&self.network, &self.key, &chain)
+    }
+    pub(crate) fn sign_receipt(&self, receipt: &Receipt) -> Result<Vec<u8>, KeyError> {
+        let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
+        receipt.sign(&self.network, &self.key, &chain)
     }
 }

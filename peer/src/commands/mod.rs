@@ -7,6 +7,7 @@ mod feed;
 mod inbox;
 mod install;
 mod nodes;
+mod outbox;
 mod run;
 mod send;
 mod status;
@@ -19,7 +20,7 @@ use host::terminal::Out;
 use peer::control::{Client, Request};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, FeedCommand};
+use crate::cli::{Cli, Command, FeedCommand, OutboxCommand, ReceiptCommand};
 
 /// What every command gets.
 struct Desk {
@@ -42,6 +43,13 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         Command::Whois(args) => nodes::whois(&desk, args),
         Command::Trace(args) => trace::trace(&desk, args),
         Command::Send(_) => Ok(()),
+        Command::Outbox(args) => match (&args.act, &args.bundle) {
+            (Some(OutboxCommand::Drop(args)), _) => outbox::drop_one(&desk, args),
+            (Some(OutboxCommand::Receipts(args)), _) => outbox::receipts(&desk, &args.bundle),
+            (None, Some(bundle)) => outbox::outbox(&desk, bundle),
+            (None, None) => Ok(()),
+        },
+        Command::Receipt(ReceiptCommand::Verify(args)) => outbox::verify(&desk, args),
         Command::Ping(args) => send::ping(&desk, args),
         Command::Inbox(args) => inbox::inbox(&desk, args),
         Command::Feed(FeedCommand::Import(args)) => feed::import(&desk, args),

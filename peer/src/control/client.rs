@@ -38,21 +38,11 @@ impl Client {
     /// # Errors
     /// With exit code 4 if no peer runs on the bundle.
     pub fn ask(&self, request: &Request) -> Result<Replies, Fault> {
-        let mut line = serde_json::to_vec(request).map_err(|error| broken(&error.into()))?;
-        line.push(b'\n');
-        if line.len() > CONTROL_LINE_BYTES_MAX {
-            return Err(Fault::usage("the request is too long").hint("send less at once"));
-        }
-        let mut stream = self.connect()?;
-        let wait = match request {
-            Request::Inbox { follow: true, .. } => None,
-            Request::Send { wait_ms, .. } => Some(CONTROL_ANSWER_MS.saturating_add(*wait_ms)),
-            _ => Some(CONTROL_ANSWER_MS),
-        };
-        let wait = wait.map(Duration::from_millis);
-        stream.set_read_timeout(wait).map_err(|error| broken(&error))?;
-        stream.write_all(&line).map_err(|error| broken(&error))?;
-        Ok(Replies { from: BufReader::new(stream), ended: false })
+        let line = line_of(request)?;
+        let stream = self.connect()?;
+        let mut replies = Replies { from: BufReader::new(stream), ended: false };
+        replies.say(&line, request)?;
+        Ok(replies)
     }
 
     /// Asks for one reply and the end.
@@ -86,6 +76,30 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// Asks again on the same connection, when the last answer has ended.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn ask_again(&mut self, request: &Request) -> Result<(), Fault> {
+        let line = line_of(request)?;
+        while self.next()?.is_some() {}
+        self.ended = false;
+        self.say(&line, request)
+    }
+
+    fn say(&mut self, line: &[u8], request: &Request) -> Result<(), Fault> {
+        let wait = match request {
+            Request::Inbox { follow: true, .. } => None,
+            Request::Send { wait_ms, .. } => Some(CONTROL_ANSWER_MS.saturating_add(*wait_ms)),
+            Request::Mail(mailing) => Some(CONTROL_ANSWER_MS.saturating_add(mailing.wait_ms)),
+            _ => Some(CONTROL_ANSWER_MS),
+        };
+        let stream = self.from.get_mut();
+        let wait = wait.map(Duration::from_millis);
+        stream.set_read_timeout(wait).map_err(|error| broken(&error))?;
+        stream.write_all(line).map_err(|error| broken(&error))
+    }
+
     /// The next reply; `None` after the last one.
     ///
     /// # Errors
@@ -114,6 +128,15 @@ impl Replies {
             reply => Ok(Some(reply)),
         }
     }
+}
+
+fn line_of(request: &Request) -> Result<Vec<u8>, Fault> {
+    let mut line = serde_json::to_vec(request).map_err(|error| broken(&error.into()))?;
+    line.push(b'\n');
+    if line.len() > CONTROL_LINE_BYTES_MAX {
+        return Err(Fault::usage("the request is too long").hint("send less at once"));
+    }
+    Ok(line)
 }
 
 /// The daemon answered what was not asked.

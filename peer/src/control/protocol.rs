@@ -14,6 +14,7 @@ use shared::refusal::Code;
 use shared::time::Timestamp;
 
 use super::nodes::{NodeStatus, Way};
+use super::post::{GoneItem, MailReply, Mailing, QueuedItem, ReceiptItem};
 use crate::base64;
 
 /// What a command asks.
@@ -38,6 +39,17 @@ pub enum Request {
         /// How long to wait for the receipt, in milliseconds.
         wait_ms: u64,
     },
+    /// Sends messages to one or many, now or queued: one [`Reply::Mailed`] for each node.
+    Mail(Mailing),
+    /// What waits: [`Reply::Waiting`] for each message; and [`Reply::Gone`] for what was dropped.
+    Outbox,
+    /// Drops a message that waits: one [`Reply::Cleared`].
+    OutboxDrop {
+        /// Its number.
+        id: String,
+    },
+    /// Receipts that came: [`Reply::Receipt`] for each.
+    Receipts,
     /// Measures the way to a node: [`Reply::Pong`] for each.
     Ping {
         /// Which node.
@@ -82,6 +94,14 @@ pub enum Reply {
     Way(Way),
     /// What became of a message.
     Sent(SendReply),
+    /// What became of messages to one node.
+    Mailed(MailReply),
+    /// A message that waits.
+    Waiting(QueuedItem),
+    /// Messages that were dropped.
+    Gone(GoneItem),
+    /// A receipt.
+    Receipt(ReceiptItem),
     /// One ping.
     Pong(PingReply),
     /// One message.
@@ -417,16 +437,21 @@ pub struct InboxItem {
 }
 
 /// A refusal code as its text.
-mod code {
+pub(super) mod code {
     use serde::{Deserialize as _, Deserializer, Serializer};
     use shared::refusal::Code;
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
-    pub(super) fn serialize<S: Serializer>(code: &Code, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::control) fn serialize<S: Serializer>(
+        code: &Code,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(code.as_str())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Code, D::Error> {
+    pub(in crate::control) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Code, D::Error> {
         let text = String::deserialize(from)?;
         Code::parse(&text).ok_or_else(|| serde::de::Error::custom("not a refusal code"))
     }

@@ -1,7 +1,9 @@
 //! The daemon's side of the control socket.
 //!
-//! **Invariant:** clients, the bytes of a line and the time to say it are bounded; a client that
-//! leaves ends what it asked for.
+//! A client may ask again on its connection once it was answered.
+//!
+//! **Invariant:** clients, the bytes of a line and the time to say the first are bounded; a client
+//! that leaves ends what it asked for.
 
 use std::future::Future;
 use std::io;
@@ -134,20 +136,39 @@ async fn serve<H: Handler>(stream: UnixStream, handler: &H) {
     let (from, to) = stream.into_split();
     let mut from = BufReader::new(from);
     let mut replies = Replier { to };
-    let read = timeout(Duration::from_millis(CONTROL_REQUEST_MS), read_request(&mut from)).await;
-    let end = match read.unwrap_or_else(|_| Err("nothing was asked in time".to_owned())) {
-        Err(what) => Err(Fault::usage(what).hint("use the peer of the same version")),
+    let patience = Duration::from_millis(CONTROL_REQUEST_MS);
+    let mut read = timeout(patience, read_request(&mut from))
+        .await
+        .unwrap_or_else(|_| Err("nothing was asked in time".to_owned()));
+    while answer(read, &mut from, &mut replies, handler).await {
+        // Who was answered may take time to ask again, or go.
+        if from.fill_buf().await.is_ok_and(<[u8]>::is_empty) {
+            return;
+        }
+        read = read_request(&mut from).await;
+    }
+}
+
+/// Answers one request; says whether another may follow.
+async fn answer<H: Handler>(
+    read: Result<Request, String>,
+    from: &mut BufReader<OwnedReadHalf>,
+    replies: &mut Replier,
+    handler: &H,
+) -> bool {
+    let (end, readable) = match read {
+        Err(what) => (Err(Fault::usage(what).hint("use the peer of the same version")), false),
         Ok(request) => tokio::select! {
             biased;
-            end = handler.handle(request, &mut replies) => end,
-            () = gone(&mut from) => return,
+            end = handler.handle(request, replies) => (end, true),
+            () = gone(from) => return false,
         },
     };
     let last = match end {
         Ok(()) => Reply::Done,
         Err(fault) => Reply::Fault(FaultText::from(&fault)),
     };
-    let _ = replies.send(&last).await;
+    replies.send(&last).await.is_ok() && readable
 }
 
 async fn read_request(from: &mut BufReader<OwnedReadHalf>) -> Result<Request, String> {
@@ -161,7 +182,9 @@ async fn read_request(from: &mut BufReader<OwnedReadHalf>) -> Result<Request, St
     serde_json::from_slice(&line).map_err(|error| format!("the request is not understood: {error}"))
 }
 
-/// Until the client closes its side, or says more than it may.
+/// Until the client closes its side. What it asks meanwhile is its next request.
 async fn gone(from: &mut BufReader<OwnedReadHalf>) {
-    let _ = from.read_u8().await;
+    if from.fill_buf().await.is_ok_and(|said| !said.is_empty()) {
+        std::future::pending::<()>().await;
+    }
 }

@@ -9,6 +9,7 @@ use shared::feed::read_file;
 use shared::limits::FEED_FILE_BYTES_MAX;
 use shared::name::{NetworkName, NodeName};
 use shared::time::Timestamp;
+use shared::wire::Number;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::news::News;
@@ -21,6 +22,7 @@ use crate::control::protocol::{
 use crate::control::{Handler, Replier};
 use crate::inbox::Inbox;
 use crate::limits::{INBOX_PAGE, PINGS_MAX};
+use crate::outbox::Outbox;
 use crate::state::State;
 
 /// Between two pings of one command: quick enough to watch, slow enough to be no load.
@@ -33,8 +35,9 @@ pub(super) struct Desk {
     boot: u64,
     watched: Vec<PathBuf>,
     evidence: PathBuf,
-    news: mpsc::Sender<News>,
+    pub(super) news: mpsc::Sender<News>,
     inbox: Arc<Inbox>,
+    pub(super) outbox: Arc<Outbox>,
     stop: watch::Sender<bool>,
 }
 
@@ -43,7 +46,7 @@ impl Desk {
         bundle: &Bundle,
         state: &State,
         news: mpsc::Sender<News>,
-        inbox: Arc<Inbox>,
+        (inbox, outbox): (Arc<Inbox>, Arc<Outbox>),
         stop: watch::Sender<bool>,
     ) -> Self {
         Self {
@@ -54,18 +57,23 @@ impl Desk {
             evidence: bundle.paths.evidence(),
             news,
             inbox,
+            outbox,
             stop,
         }
     }
 
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
-        let (reply, answer) = oneshot::channel();
-        let stopping = || Fault::failed("this peer is stopping");
-        self.news.send(News::Asked { ask, reply }).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        self.begin(ask).await?.await.map_err(|_| stopping())
     }
 
-    async fn status(&self) -> Result<Status, Fault> {
+    /// Asks without waiting for the answer.
+    pub(super) async fn begin(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.news.send(News::Asked { ask, reply }).await.map_err(|_| stopping())?;
+        Ok(answer)
+    }
+
+    pub(super) async fn status(&self) -> Result<Status, Fault> {
         match self.ask(Ask::Status).await? {
             Answer::Status(snapshot) => Ok(self.describe(*snapshot)),
             _ => Err(Fault::failed("the driver answered something else")),
@@ -184,6 +192,10 @@ impl Desk {
     }
 }
 
+fn stopping() -> Fault {
+    Fault::failed("this peer is stopping")
+}
+
 impl Handler for Desk {
     async fn handle(&self, request: Request, replies: &mut Replier) -> Result<(), Fault> {
         match request {
@@ -200,6 +212,14 @@ impl Handler for Desk {
                 let sent = self.send(to, body.0, wait_ms).await?;
                 replies.send(&Reply::Sent(sent)).await?;
             }
+            Request::Mail(mailing) => self.mail(mailing, replies).await?,
+            Request::Outbox => self.list_outbox(replies).await?,
+            Request::OutboxDrop { id } => {
+                let number = Number::parse(&id).ok_or_else(|| Fault::usage("not a number"))?;
+                let found = self.outbox.remove(number, host::clock::wall()).await?;
+                replies.send(&Reply::Cleared { count: u64::from(found) }).await?;
+            }
+            Request::Receipts => self.list_receipts(replies).await?,
             Request::Ping { to, count } => {
                 for seq in 1..=count.min(PINGS_MAX) {
                     if seq > 1 {

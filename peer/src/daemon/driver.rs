@@ -7,22 +7,25 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
-use peer_core::{Action, Class, Event, LinkId, Node, Outcome, RequestId};
+use peer_core::{Action, Class, Event, LinkId, Node, Outcome, RequestId, StreamId};
+use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::time::{Now, Timestamp};
-use shared::wire::{Body, Greeting, HEADER_BYTES, Kind};
+use shared::wire::{Batch, Body, Greeting, HEADER_BYTES, Kind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::circuits::Switchboard;
-use super::delivery::Parcel;
+use super::delivery::{Parcel, refused};
 use super::fabric::{Carried, Fabric};
 use super::news::News;
+use super::posting::{Posting, Read, batch_of};
 use super::reload::Reloader;
 use super::saving::Saving;
 use super::telling::Telling;
 use super::view::{Answer, Ask, Snapshot, Traffic};
-use crate::inbox::Incoming;
+use crate::inbox::{self, Incoming};
 use crate::link;
+use crate::outbox::Notice;
 
 /// Everything the loop owns or talks to.
 pub(super) struct Driver<F> {
@@ -34,6 +37,7 @@ pub(super) struct Driver<F> {
     pub(super) greeting: watch::Sender<Greeting>,
     pub(super) saving: Saving,
     pub(super) inbox: mpsc::Sender<Parcel>,
+    pub(super) posting: Posting,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
     pub(super) asked: BTreeMap<RequestId, Waiting>,
@@ -63,7 +67,10 @@ impl<F: Fabric> Driver<F> {
                     Some(news) => self.hear(news),
                     None => break,
                 },
-                () = tokio::time::sleep(wait) => self.node.handle_timeout(self.clock.now()),
+                () = tokio::time::sleep(wait) => {
+                    self.node.handle_timeout(self.clock.now());
+                    self.posting.look(&self.node, self.clock.now());
+                }
             }
             self.perform();
         }
@@ -111,7 +118,41 @@ impl<F: Fabric> Driver<F> {
             News::Circuit(news) => self.hear_circuit(news, now),
             News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
             News::Asked { ask, reply } => self.asked(ask, reply, now),
+            News::Taken { .. }
+            | News::Queued { .. }
+            | News::Page { .. }
+            | News::Unread(_)
+            | News::Dropped(_)
+            | News::Missing { .. }
+            | News::Claimed { .. } => self.hear_post(news, now),
             News::Reload(changed) => self.reload(&changed, now),
+        }
+    }
+
+    fn hear_post(&mut self, news: News, now: Now) {
+        let node = &mut self.node;
+        match news {
+            News::Taken { link, from, priority, round, intake } => {
+                node.handle_taken(link, &from, priority, round, &intake);
+            }
+            News::Queued { stream, newest } => node.handle_queued(&stream, newest),
+            News::Page { want, page, whole } => {
+                node.handle_page(&want, page.map(|page| *page), whole, now);
+            }
+            News::Unread(want) => node.handle_unread(&want, now),
+            News::Missing { to, numbers } => node.handle_missing(&to, &numbers),
+            News::Claimed { link, from, owed } => node.handle_claimed(link, &from, &owed),
+            News::Dropped(notices) => notices.iter().for_each(|notice| self.dropped(notice)),
+            _ => {}
+        }
+    }
+
+    fn dropped(&mut self, notice: &Notice) {
+        let Notice { gone, emptied } = notice;
+        self.telling.dropped(gone);
+        if let Some(through) = emptied {
+            let (to, priority) = (gone.to.clone(), gone.priority);
+            self.node.handle_emptied(&StreamId { to, priority }, *through);
         }
     }
 
@@ -174,10 +215,21 @@ impl<F: Fabric> Driver<F> {
             Action::Deliver { link, from, instance, id, body } => {
                 let at = host::clock::wall();
                 let message = Incoming { from, instance, id, at, body };
-                let parcel = Parcel { link, message };
+                let parcel = Parcel::Message { link, message };
                 if self.inbox.try_send(parcel).is_err() {
                     self.node.handle_stored(link, id, Some(Code::Quota));
                 }
+            }
+            Action::Store { link, from, batch } => self.store(link, from, batch),
+            Action::Load(want) => self.posting.load(&mut self.node, want, self.clock.now()),
+            Action::Settle { stream, through } => self.posting.settle(stream, through),
+            Action::Discard { stream, code, before } => {
+                self.posting.discard(stream, code, before, host::clock::wall());
+            }
+            Action::Receipted(signed) => self.posting.keep(signed),
+            Action::Missing(to) => self.posting.read(Read::Missing(to)),
+            Action::Claimed { link, from, numbers } => {
+                self.posting.read(Read::Claimed { link, from, numbers });
             }
             Action::Ping { link, nonce } => {
                 self.pinged.insert((link, nonce), Instant::now());
@@ -190,8 +242,17 @@ impl<F: Fabric> Driver<F> {
         }
     }
 
+    fn store(&mut self, link: LinkId, from: NodeName, batch: Batch) {
+        let (priority, round) = (batch.priority, batch.round);
+        let parcel = inbox::Parcel { from: from.clone(), at: host::clock::wall(), batch };
+        if self.inbox.try_send(Parcel::Batch { link, parcel }).is_err() {
+            self.node.handle_taken(link, &from, priority, round, &refused());
+        }
+    }
+
     fn send(&mut self, link: LinkId, class: Class, frame: Vec<u8>) {
-        let message = frame_id(&frame);
+        let (message, batch) = (frame_id(&frame), batch_of(&frame));
+        let signed = frame.get(4) == Some(&Kind::SignedReceipt.octet());
         let queue = match class {
             Class::Control => link::Class::Control,
             Class::Message => link::Class::Message,
@@ -203,9 +264,15 @@ impl<F: Fabric> Driver<F> {
                 }
             }
             Carried::Gone => {}
-            Carried::Full => match message {
-                Some(id) => self.node.handle_overflow(link, id),
-                None => {
+            Carried::Full => match (message, batch) {
+                (Some(id), _) => self.node.handle_overflow(link, id),
+                (_, Some((priority, round))) => {
+                    let now = self.clock.now();
+                    self.node.handle_batch_overflow(link, priority, round, now);
+                }
+                // It is asked for again.
+                _ if signed => {}
+                _ => {
                     self.fabric.end(link, peer_core::Way::Cut);
                     self.gone(link, "it does not take what it is sent", self.clock.now());
                 }
@@ -247,6 +314,12 @@ impl<F: Fabric> Driver<F> {
             Ask::Ping { to } => {
                 let request = self.wait_for(reply);
                 self.node.handle_ping(request, &to, now);
+            }
+            Ask::Receivers(target) => {
+                let _ = reply.send(Answer::Receivers(self.node.receivers(&target)));
+            }
+            Ask::Streams => {
+                let _ = reply.send(Answer::Streams(self.node.streams()));
             }
             Ask::Feed(update) => {
                 let outcome = self.node.handle_feed(*update, now);

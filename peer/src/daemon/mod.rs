@@ -21,6 +21,8 @@ mod listening;
 mod meeting;
 mod news;
 mod nodes;
+mod post;
+mod posting;
 mod relayed;
 mod reload;
 mod saving;
@@ -29,4 +31,5 @@ mod telling;
 mod view;
 
 pub use fabric::{DirectFabric, Fabric};
+pub use post::{gone_item, waiting};
 pub use start::{Daemon, FindBy, Start, run};

@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use peer_core::{Arrival, Decision, DialFailure, Ended, LinkId};
+use peer_core::{Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, StreamId, Want};
 use shared::name::NodeName;
 use shared::refusal::Code;
-use shared::wire::Body;
+use shared::wire::{Body, Number, Page, Priority};
 use tokio::sync::oneshot;
 
 use super::circuits::CircuitNews;
 use super::finding::Finding;
 use super::view::{Answer, Ask};
 use crate::link::{KillSwitch, Queue};
+use crate::outbox::Notice;
 
 /// News waiting for the driver. Each link may have one batch in it at a time, so 1024 is a full
 /// mesh of 128 links and all that arrives meanwhile.
@@ -37,6 +38,20 @@ pub(super) enum News {
     Stored { link: LinkId, id: u64, refused: Option<Code> },
     /// Something about a circuit through us.
     Circuit(CircuitNews),
+    /// The inbox has taken a batch, or has not.
+    Taken { link: LinkId, from: NodeName, priority: Priority, round: u32, intake: Intake },
+    /// The outbox has something new.
+    Queued { stream: StreamId, newest: Number },
+    /// What the outbox has of a stream.
+    Page { want: Want, page: Option<Box<Page>>, whole: bool },
+    /// The outbox cannot be read now.
+    Unread(Want),
+    /// The outbox has dropped something.
+    Dropped(Vec<Notice>),
+    /// Receipts that have not come.
+    Missing { to: NodeName, numbers: Vec<Number> },
+    /// Receipts that were asked for again.
+    Claimed { link: LinkId, from: NodeName, owed: Vec<Owed> },
     /// A command wants something.
     Asked { ask: Ask, reply: oneshot::Sender<Answer> },
     /// These files of the bundle changed; SIGHUP and commands name them all.

@@ -31,6 +31,7 @@ use super::lan::Neighbourhood;
 use super::listening::{self, accept, bind};
 use super::meeting::Meeting;
 use super::news::{NEWS_MAX, News};
+use super::posting::Posting;
 use super::reload::{Reloader, own_ids, signer};
 use super::saving::Saving;
 use super::telling::Telling;
@@ -39,6 +40,7 @@ use crate::config::Lan;
 use crate::control::Server;
 use crate::inbox::Inbox;
 use crate::link::{Bounds, Gate};
+use crate::outbox::Outbox;
 use crate::state::State;
 
 /// How often the bundle's files are looked at: a stat each of four files.
@@ -120,10 +122,16 @@ impl Daemon {
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
         let parts = Parts::new(&bundle, node.greeting())?;
         let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
+        let outbox = open_outbox(&bundle, &state)?;
+        let posting =
+            Posting::start(Arc::clone(&outbox), Arc::clone(&inbox), parts.news.clone())
+                .map_err(|error| Fault::failed(format!("no thread for the outbox: {error}")))?;
+        posting.recall(&mut node)?;
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let (saving, savers) = Saving::begin(&bundle);
-        let desk = Desk::new(&bundle, &state, parts.news.clone(), Arc::clone(&inbox), stop.clone());
+        let boxes = (Arc::clone(&inbox), outbox);
+        let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let watched = bundle.paths.watched();
         let finders = finders(&bundle, &by, listening, &parts.news);
@@ -146,6 +154,7 @@ impl Daemon {
             greeting: parts.greeting,
             saving,
             inbox: parcels,
+            posting,
             reloader,
             telling: Telling::default(),
             asked: BTreeMap::new(),
@@ -250,6 +259,11 @@ impl Parts {
             circuit_rate,
         }
     }
+}
+
+fn open_outbox(bundle: &Bundle, state: &State) -> Result<Arc<Outbox>, Fault> {
+    let bounds = bundle.config.outbox;
+    Ok(Arc::new(Outbox::open(&bundle.paths.outbox(), bounds, state.boot())?))
 }
 
 fn new_node(

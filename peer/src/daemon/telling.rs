@@ -15,6 +15,7 @@ use shared::time::{Now, Tick, Timestamp};
 use tracing::{debug, error, info, warn};
 
 use crate::limits::EVENTS_MAX;
+use crate::outbox::Gone;
 
 /// (who, code) pairs counted at once; when all are in use, one line stands for all others.
 const PAIRS_MAX: usize = 1024;
@@ -180,6 +181,13 @@ impl Telling {
                 warn!(%code, since = %mark.at, "this node itself is barred from the network");
             }
         }
+    }
+
+    /// Queued messages were dropped.
+    pub(super) fn dropped(&self, gone: &Gone) {
+        let (to, reason) = (&gone.to, &gone.reason);
+        let (count, first, last) = (gone.count, gone.first, gone.last);
+        info!(%to, reason, count, %first, %last, "queued messages dropped");
     }
 
     /// Files were read again.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_core::{Lead, LinkView, NodeView, Outcome, Prospect};
+use peer_core::{Lead, LinkView, NodeView, Outcome, Prospect, Receiver, StreamView, Target};
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
@@ -23,6 +23,10 @@ pub(super) enum Ask {
     Send { to: NodeName, body: Vec<u8> },
     /// Is it there?
     Ping { to: NodeName },
+    /// Who is meant, and may they be sent to?
+    Receivers(Target),
+    /// How far are the queued messages?
+    Streams,
     /// A feed from a file.
     Feed(Box<Update>),
 }
@@ -37,6 +41,10 @@ pub(super) enum Answer {
     Way { path: Vec<Hop>, after: Duration },
     /// What became of a message or ping.
     Outcome { outcome: Outcome, after: Duration },
+    /// Who is meant.
+    Receivers(Vec<Receiver>),
+    /// How far queued messages are.
+    Streams(Vec<StreamView>),
     /// What became of a feed: links cut, and the number now.
     Fed { outcome: Result<u32, FeedError>, number: u64 },
 }

@@ -1,24 +1,36 @@
-//! The inbox's tables: messages by number, and who sent which of them.
+//! The inbox's tables: messages by number, who sent which of them, how far each stream has come,
+//! and which receipts are owed.
 //!
-//! **Invariant:** `seen` and `seen-order` hold the same messages, newest first to go last.
+//! **Invariant:** `seen` and `seen-order`, `owed` and `owed-order` hold the same messages, newest
+//! first to go last.
 
-use minicbor::{Decode, Encode};
+use minicbor::Decode;
+use peer_core::Owed;
 use redb::{
     Database, Error, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
     TableDefinition, WriteTransaction,
 };
 use shared::name::NodeName;
 use shared::time::Timestamp;
+use shared::wire::{Number, Priority};
 
 use super::{InboxError, Incoming, Stored};
 
 /// The newest format this program knows.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const ITEMS: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("items");
 const SEEN: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("seen");
 const SEEN_ORDER: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("seen-order");
+
+/// The last number taken of a sender's stream.
+const STREAMS: TableDefinition<'static, &'static [u8], &'static [u8; 16]> =
+    TableDefinition::new("streams");
+/// Digest and time of messages whose senders want receipts.
+const OWED: TableDefinition<'static, &'static [u8], (u64, &'static [u8; 32], i64)> =
+    TableDefinition::new("owed");
+const OWED_ORDER: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("owed-order");
 
 /// A message in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +46,7 @@ pub struct Item {
 }
 
 /// As it stands in the table.
-#[derive(Encode, Decode)]
+#[derive(Decode)]
 #[cbor(array)]
 struct Record {
     #[n(0)]
@@ -63,7 +75,8 @@ pub(super) fn prepare(database: &Database) -> Result<Result<Fill, InboxError>, E
         if let Some(found) = format.filter(|found| *found > FORMAT) {
             return Ok(Err(InboxError::Newer { found, known: FORMAT }));
         }
-        if format.is_none() {
+        // Format 1 had no streams: it has become one that has none yet.
+        if format != Some(FORMAT) {
             meta.insert("format", FORMAT)?;
         }
         fill.last = meta.get("last")?.map_or(0, |found| found.value());
@@ -74,6 +87,9 @@ pub(super) fn prepare(database: &Database) -> Result<Result<Fill, InboxError>, E
         }
         txn.open_table(SEEN)?;
         txn.open_table(SEEN_ORDER)?;
+        txn.open_table(STREAMS)?;
+        txn.open_table(OWED)?;
+        txn.open_table(OWED_ORDER)?;
     }
     txn.commit()?;
     Ok(Ok(fill))
@@ -101,6 +117,9 @@ pub(super) struct Open<'t> {
     items: Table<'t, u64, &'static [u8]>,
     seen: Table<'t, &'static [u8], u64>,
     order: Table<'t, u64, &'static [u8]>,
+    streams: Table<'t, &'static [u8], &'static [u8; 16]>,
+    owed: Table<'t, &'static [u8], (u64, &'static [u8; 32], i64)>,
+    owed_order: Table<'t, u64, &'static [u8]>,
 }
 
 impl<'t> Open<'t> {
@@ -110,6 +129,9 @@ impl<'t> Open<'t> {
             items: txn.open_table(ITEMS)?,
             seen: txn.open_table(SEEN)?,
             order: txn.open_table(SEEN_ORDER)?,
+            streams: txn.open_table(STREAMS)?,
+            owed: txn.open_table(OWED)?,
+            owed_order: txn.open_table(OWED_ORDER)?,
         })
     }
 
@@ -120,19 +142,59 @@ impl<'t> Open<'t> {
     }
 
     /// Stores a message as number `seq`.
-    pub(super) fn insert(&mut self, seq: u64, record: &[u8], key: &[u8]) -> Result<(), Error> {
+    pub(super) fn insert(&mut self, seq: u64, record: &[u8]) -> Result<(), Error> {
         self.items.insert(seq, record)?;
-        self.seen.insert(key, seq)?;
-        self.order.insert(seq, key)?;
-        self.meta.insert("last", seq)?;
         Ok(())
     }
 
-    /// Forgets who sent the oldest messages until `max` are remembered.
-    pub(super) fn forget(&mut self, max: u64) -> Result<(), Error> {
+    /// Remembers who sent the message `seq`.
+    pub(super) fn remember(&mut self, seq: u64, key: &[u8]) -> Result<(), Error> {
+        self.seen.insert(key, seq)?;
+        self.order.insert(seq, key)?;
+        Ok(())
+    }
+
+    /// The greatest number that was given is never given again.
+    pub(super) fn number(&mut self, last: u64) -> Result<(), Error> {
+        self.meta.insert("last", last)?;
+        Ok(())
+    }
+
+    /// The last number taken of a stream.
+    pub(super) fn last(&self, stream: &[u8]) -> Result<Option<Number>, Error> {
+        Ok(self.streams.get(stream)?.map(|found| Number::from_octets(*found.value())))
+    }
+
+    /// How many streams there are.
+    pub(super) fn streams(&self) -> Result<u64, Error> {
+        Ok(self.streams.len()?)
+    }
+
+    /// A stream was taken up to a number.
+    pub(super) fn advance(&mut self, stream: &[u8], through: Number) -> Result<(), Error> {
+        self.streams.insert(stream, &through.to_octets())?;
+        Ok(())
+    }
+
+    /// A receipt is owed.
+    pub(super) fn owe(&mut self, from: &NodeName, owed: &Owed) -> Result<(), Error> {
+        let place = self.owed_order.last()?.map_or(0, |(place, _)| place.value()) + 1;
+        let key = owed_key(from, owed.number);
+        self.owed.insert(key.as_slice(), (place, &owed.digest, owed.at.ms()))?;
+        self.owed_order.insert(place, key.as_slice())?;
+        Ok(())
+    }
+
+    /// Forgets who sent the oldest messages until `max` are remembered, and the oldest receipts
+    /// until `owed_max` are.
+    pub(super) fn forget(&mut self, max: u64, owed_max: u64) -> Result<(), Error> {
         while self.order.len()? > max {
             let Some((_, key)) = self.order.pop_first()? else { break };
             self.seen.remove(key.value())?;
+        }
+        while self.owed_order.len()? > owed_max {
+            let Some((_, key)) = self.owed_order.pop_first()? else { break };
+            self.owed.remove(key.value())?;
         }
         Ok(())
     }
@@ -159,10 +221,39 @@ pub(super) fn key(message: &Incoming) -> Vec<u8> {
     key
 }
 
+/// What tells a stream from every other: sender, priority.
+pub(super) fn stream_key(from: &NodeName, priority: Priority) -> Vec<u8> {
+    [from.as_str().as_bytes(), &[0, priority.octet()]].concat()
+}
+
+fn owed_key(from: &NodeName, number: Number) -> Vec<u8> {
+    [from.as_str().as_bytes(), &[0], &number.to_octets()].concat()
+}
+
+/// Those of some receipts that are owed.
+pub(super) fn owed(
+    database: &Database,
+    from: &NodeName,
+    numbers: &[Number],
+) -> Result<Vec<Owed>, Error> {
+    let txn = database.begin_read()?;
+    let table = txn.open_table(OWED)?;
+    let mut found = Vec::new();
+    for number in numbers {
+        if let Some(entry) = table.get(owed_key(from, *number).as_slice())? {
+            let (_, digest, at) = entry.value();
+            let at = Timestamp::from_ms(at);
+            found.push(Owed { number: *number, digest: *digest, at });
+        }
+    }
+    Ok(found)
+}
+
 /// A message as it is stored.
-pub(super) fn record(message: Incoming) -> Vec<u8> {
-    let from = message.from.as_str().to_owned();
-    let record = Record { from, at: message.at, body: message.body };
+pub(super) fn record(from: &str, at: Timestamp, body: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(body.len() + from.len() + 24);
+    let mut encoder = minicbor::Encoder::new(&mut octets);
     // Writing into memory cannot fail; an empty record would be seen as corrupted, not as valid.
-    minicbor::to_vec(record).unwrap_or_default()
+    let written = (|| encoder.array(3)?.str(from)?.encode(at)?.bytes(body)?.ok())();
+    if written.is_err() { Vec::new() } else { octets }
 }

@@ -34,6 +34,14 @@ pub enum Kind {
     Bulk,
     /// A clean goodbye.
     Bye,
+    /// Queued messages of one stream.
+    Batch = 40,
+    /// How far a stream was taken.
+    Taken = 41,
+    /// "Send me the receipts of these again."
+    Claims = 42,
+    /// A signed receipt.
+    SignedReceipt = 43,
     /// To a relay: connect me with a node.
     CircuitAsk = 56,
     /// From a relay: a node wants to talk with you.
@@ -53,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 25] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -67,6 +75,10 @@ impl Kind {
         Self::Receipt,
         Self::Bulk,
         Self::Bye,
+        Self::Batch,
+        Self::Taken,
+        Self::Claims,
+        Self::SignedReceipt,
         Self::CircuitAsk,
         Self::CircuitCall,
         Self::CircuitTake,

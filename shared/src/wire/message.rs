@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::batch::Post;
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
 use super::trace::Trace;
@@ -119,6 +120,8 @@ pub enum Body {
     Circuit(Circuit),
     /// About the way to a node.
     Trace(Trace),
+    /// About queued messages.
+    Post(Post),
 }
 
 #[derive(Encode, Decode)]
@@ -148,6 +151,9 @@ impl Body {
             Kind::Bulk => Some(Self::Bulk(payload.to_vec())),
             Kind::Bye => payload.is_empty().then_some(Self::Bye),
             kind @ (Kind::Trace | Kind::Traced) => Trace::parse(kind, payload).map(Self::Trace),
+            Kind::Batch | Kind::Taken | Kind::Claims | Kind::SignedReceipt => {
+                Post::parse(frame.kind, payload).map(Self::Post)
+            }
             kind => Circuit::parse(kind, payload).map(Self::Circuit),
         };
         parsed.ok_or(wrong)
@@ -172,6 +178,7 @@ impl Body {
             Self::Bye => Kind::Bye,
             Self::Circuit(circuit) => circuit.kind(),
             Self::Trace(trace) => trace.kind(),
+            Self::Post(post) => post.kind(),
         }
     }
 
@@ -205,6 +212,7 @@ impl Body {
             Self::Bye => Vec::new(),
             Self::Circuit(circuit) => circuit.payload(),
             Self::Trace(trace) => trace.payload(),
+            Self::Post(post) => post.payload(),
         };
         frame_into(buffer, self.kind(), &payload)
     }

@@ -5,11 +5,13 @@
 //!
 //! **Invariant:** a reader never waits for more than [`crate::limits::FRAME_BYTES_MAX`] bytes.
 
+mod batch;
 mod circuit;
 mod frame;
 mod message;
 mod trace;
 
+pub use batch::{Batch, Item, Number, Page, Post, Priority, Taken, Verdict};
 pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
 use shared::key::{Algorithm, PrivateKey};
-use shared::wire::{Ack, Body, Hop, Message, Receipt, Trace};
+use shared::wire::{
+    Ack, Body, Hop, Item, Message, Number, Page, Post, Priority, Receipt, Taken, Trace, Verdict,
+};
 use tests::{Credentials, Network, raw, tree};
 
 fn folder(target: &str) -> PathBuf {
@@ -72,6 +74,21 @@ fn main() {
     let frames: Vec<Vec<u8>> = bodies.iter().map(Body::to_frame).collect();
     seed("frame", &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
     seed_at("frame", 99, &frames.concat());
+    posts().iter().zip(40..).for_each(|(frame, at)| seed_at("frame", at, frame));
+}
+
+/// What is said about queued messages.
+fn posts() -> [Vec<u8>; 3] {
+    let (priority, through) = (Priority::Low, Number { boot: 1, sequence: 7 });
+    let taken = Taken { priority, round: 1, through, verdict: Verdict::Gap };
+    let mut page = Page::default();
+    for sequence in 8..11 {
+        let number = Number { boot: 1, sequence };
+        assert!(page.push(&Item { number, receipt: true, body: b"hello" }));
+    }
+    let batch = page.into_frame(priority, 1, through);
+    let [taken, claims] = [Post::Taken(taken), Post::Claims(vec![through])];
+    [Body::Post(taken).to_frame(), Body::Post(claims).to_frame(), batch]
 }
 
 fn request(algorithm: Algorithm) -> Vec<u8> {

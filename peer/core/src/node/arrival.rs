@@ -181,6 +181,9 @@ impl Node {
             self.pass_on(link, &node);
         }
         self.send_feed(link, theirs);
+        if !authority {
+            self.begin_post(link, &node);
+        }
         // The first round trip, for people; the next ones only when the link is idle.
         self.push(Action::Ping { link, nonce: 0 });
         self.begin_punch(link, now);

@@ -38,6 +38,7 @@ impl Node {
         }
         self.look_around(now);
         self.look_at_traces(now);
+        self.post.forget();
         self.look_at_staleness(now.wall);
         if self.settings.refuse_when_stale && self.is_stale(now.wall) {
             self.close_all("our feed is out of date and node.yaml says to refuse then", now);

@@ -3,7 +3,8 @@
 //! Call order. [`Node::new`]; then, as things happen, `handle_arrival` (a greeting was read on a
 //! secured connection) and, if it says welcome, `handle_ready` (the link can carry frames),
 //! `handle_body` for each frame, `handle_ended` when a link is gone, `handle_dial_failed`,
-//! `handle_send`, `handle_ping`, `handle_stored`, `handle_feed` (an update from a file),
+//! `handle_send`, `handle_ping`, `handle_stored`, `handle_queued` (the outbox has something),
+//! `handle_page`, `handle_taken` (the inbox has it), `handle_feed` (an update from a file),
 //! `handle_timeout` at [`Node::next_deadline`]. After each call, [`Node::poll_action`] until it
 //! gives `None`, performing each action in order.
 //!
@@ -15,6 +16,7 @@ mod look;
 mod meet;
 mod newcomers;
 mod news;
+mod post;
 mod relay;
 mod talk;
 mod trace;
@@ -44,12 +46,14 @@ use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
 use crate::links::{Link, LinkId, LinkView, Links};
 use crate::mail::Mail;
 use crate::memory::Memory;
+use crate::post::Post;
 use crate::random::Jitter;
 use crate::signer::Signer;
 use crate::traces::Traces;
 use crate::twins::Twins;
 
 pub use arrival::{Arrival, Decision};
+pub use post::{Intake, Owed, Receiver, Target};
 pub use views::NodeView;
 
 /// What a node is told at its start.
@@ -93,6 +97,7 @@ pub struct Node {
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
     circuits: Circuits,
+    post: Post,
     jitter: Jitter,
     presence: Presence,
     presence_bytes: Vec<u8>,
@@ -130,6 +135,7 @@ impl Node {
         };
         let mut node = Self {
             jitter: Jitter::new(settings.seed),
+            post: Post::new(settings.boot),
             settings,
             signer,
             verifier,
@@ -190,7 +196,8 @@ impl Node {
     #[must_use]
     pub fn next_deadline(&self) -> Tick {
         let dial = if self.barred { None } else { self.dialling.next_deadline() };
-        dial.map_or(self.look_due, |dial| dial.min(self.look_due))
+        let due = dial.map_or(self.look_due, |dial| dial.min(self.look_due));
+        self.post.next_deadline().map_or(due, |post| post.min(due))
     }
 
     /// Time has passed.
@@ -200,6 +207,7 @@ impl Node {
             self.look(now);
         }
         self.dial_due(now);
+        self.post_due(now);
     }
 
     /// Replaces the configured nodes.
@@ -336,6 +344,7 @@ impl Node {
     fn forget_link(&mut self, link: LinkId, node: &NodeName, now: Now) {
         self.feeding.ended(link);
         self.traces.ended(link);
+        self.post.unlinked(node, link);
         for request in self.mail.ended(link) {
             self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));
         }
@@ -361,6 +370,9 @@ impl Node {
     fn send(&mut self, link: LinkId, body: &Body) {
         let class = match body {
             Body::Message(_) | Body::Receipt(_) => Class::Message,
+            Body::Post(shared::wire::Post::Batch(_) | shared::wire::Post::Receipt(_)) => {
+                Class::Message
+            }
             _ => Class::Control,
         };
         self.push(Action::Send { link, class, frame: body.to_frame() });

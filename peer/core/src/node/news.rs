@@ -1,6 +1,6 @@
 //! The feed in the hall: apply, cut exactly whom it bars, pass it on, acknowledge.
 
-use shared::feed::{FeedError, Mark, News, Part, Update};
+use shared::feed::{Act, FeedError, Mark, News, Part, Update};
 use shared::name::NodeName;
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
@@ -84,6 +84,9 @@ impl Node {
         let cut = self.cut_barred(now);
         for entry in &news.entries {
             self.dialling.encourage(&entry.node, now.tick);
+            if entry.act == Act::Revoke {
+                self.drop_post(&entry.node, Code::Revoked);
+            }
         }
         let number = self.position().number;
         for link in self.ready_links().into_iter().filter(|link| Some(*link) != from) {

@@ -49,6 +49,7 @@ impl Node {
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),
+            Body::Post(post) => return self.take_post(link, post, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));

@@ -241,6 +241,10 @@ impl World {
             Action::Tell(event) => self.note(index, event),
             // There is no disk.
             Action::SaveFeed | Action::SaveMemory | Action::Ponged { .. } => {}
+            // Nothing is queued in here: `peer/core/src/post/tests.rs` has streams.
+            Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
+            Action::Discard { .. } | Action::Receipted(_) => {}
+            Action::Missing(_) | Action::Claimed { .. } => {}
             // Nobody asks for ways in here.
             Action::Traced { .. } => {}
             // A relay's circuits are the shell's: `tests/relay.rs` has them.
