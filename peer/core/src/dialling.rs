@@ -4,7 +4,7 @@
 //! jittered exponential back-off; a refusal waits longer than a failure. Of two nodes that know
 //! each other only by presence, the smaller name dials first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::name::NodeName;
 use shared::refusal::Code;
@@ -93,6 +93,7 @@ pub struct Prospect {
     /// The address that was dialled last.
     pub(crate) dialled: Option<String>,
     linked: bool,
+    wanted: bool,
     /// How many ways of this round were tried, and how many it has.
     tried: usize,
     ways: usize,
@@ -141,20 +142,63 @@ impl Prospect {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dialling {
     prospects: BTreeMap<NodeName, Prospect>,
+    /// Those that are wanted and not linked: in a large network a few of very many.
+    open: BTreeSet<NodeName>,
+    /// Whether whoever is learnt of is wanted.
+    eager: bool,
 }
 
 impl Dialling {
+    pub(crate) const fn new() -> Self {
+        Self { prospects: BTreeMap::new(), open: BTreeSet::new(), eager: true }
+    }
+
+    /// Whether from now on whoever is learnt of is wanted.
+    pub(crate) const fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
+    /// Whether a node is to be dialled at all.
+    pub(crate) fn set_wanted(&mut self, node: &NodeName, wanted: bool) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.wanted = wanted;
+            self.index(node);
+        }
+    }
+
+    fn index(&mut self, node: &NodeName) {
+        let open = self.prospects.get(node).is_some_and(|p| p.wanted && !p.linked);
+        if open {
+            self.open.insert(node.clone());
+        } else {
+            self.open.remove(node);
+        }
+    }
+
     /// Adds or changes a configured node.
     pub(crate) fn configure(&mut self, node: NodeName, address: String, now: Tick) {
-        self.prospects.insert(node, prospect(vec![address], true, now));
+        self.prospects.insert(node.clone(), prospect(vec![address], true, now));
+        self.index(&node);
     }
 
     /// Removes a configured node; it may come back by its presence.
     pub(crate) fn forget(&mut self, node: &NodeName) {
         self.prospects.remove(node);
+        self.index(node);
+    }
+
+    pub(crate) fn is_configured(&self, node: &NodeName) -> bool {
+        self.prospects.get(node).is_some_and(|prospect| prospect.configured)
+    }
+
+    /// Its first dial need not wait for the other side's.
+    pub(crate) fn encourage_once(&mut self, node: &NodeName, now: Tick) {
+        if let Some(prospect) = self.prospects.get_mut(node).filter(|p| p.failures == 0) {
+            prospect.next_try = prospect.next_try.min(now);
+        }
     }
 
     pub(crate) fn configured(&self) -> Vec<NodeName> {
@@ -190,14 +234,19 @@ impl Dialling {
             let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
             let mut fresh = prospect(addresses.to_vec(), false, first);
             fresh.relays = relays.to_vec();
+            fresh.wanted = self.eager;
             self.prospects.insert(node.clone(), fresh);
+            self.index(node);
         }
     }
 
     /// A node was met at an address that nobody had named.
     pub(crate) fn hint(&mut self, node: &NodeName, address: &str, now: Tick) {
         if !self.prospects.contains_key(node) && self.prospects.len() < DIRECTORY_MAX {
-            self.prospects.insert(node.clone(), prospect(Vec::new(), false, now));
+            let mut fresh = prospect(Vec::new(), false, now);
+            fresh.wanted = self.eager;
+            self.prospects.insert(node.clone(), fresh);
+            self.index(node);
         }
         if let Some(known) = self.prospects.get_mut(node) {
             if !known.addresses.iter().any(|has| has == address) {
@@ -205,6 +254,11 @@ impl Dialling {
             }
             known.hint = Some(address.to_owned());
         }
+    }
+
+    /// Everybody, wanted or not.
+    pub(crate) fn names(&self) -> Vec<NodeName> {
+        self.prospects.keys().cloned().collect()
     }
 
     pub(crate) fn has(&self, node: &NodeName) -> bool {
@@ -225,6 +279,7 @@ impl Dialling {
             prospect.dialling_until = None;
             prospect.last_failure = None;
             prospect.tried = 0;
+            self.index(node);
         }
     }
 
@@ -232,6 +287,7 @@ impl Dialling {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = false;
             prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
+            self.index(node);
         }
     }
 
@@ -280,15 +336,15 @@ impl Dialling {
         mut may: impl FnMut(&NodeName, &Way, bool) -> bool,
     ) -> Vec<(NodeName, Way)> {
         let busy = |p: &Prospect| p.dialling_until.is_some_and(|until| now < until);
-        let mut room =
-            DIALS_MAX.saturating_sub(self.prospects.values().filter(|p| busy(p)).count());
+        let open = || self.open.iter().filter_map(|node| self.prospects.get(node));
+        let mut room = DIALS_MAX.saturating_sub(open().filter(|p| busy(p)).count());
         let mut due = Vec::new();
-        for (node, prospect) in &mut self.prospects {
+        for node in &self.open {
+            let Some(prospect) = self.prospects.get_mut(node) else { continue };
             if room == 0 {
                 break;
             }
-            let ready = !prospect.linked && !busy(prospect) && now >= prospect.next_try;
-            if !ready {
+            if busy(prospect) || now < prospect.next_try {
                 continue;
             }
             if barred(node) {
@@ -312,7 +368,13 @@ impl Dialling {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let open = self.prospects.values().filter(|p| !p.linked && !p.addresses.is_empty());
+        let open = self.open.iter().filter_map(|node| self.prospects.get(node));
+        let open = open.filter(|p| !p.addresses.is_empty() || !p.relays.is_empty());
+        // While all dials are under way only their end makes room for another.
+        let busy = open.clone().filter_map(|p| p.dialling_until);
+        if busy.clone().count() >= DIALS_MAX {
+            return busy.min();
+        }
         open.map(|p| p.dialling_until.unwrap_or(p.next_try)).min()
     }
 
@@ -333,6 +395,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         dialling_until: None,
         dialled: None,
         linked: false,
+        wanted: true,
         tried: 0,
         ways: 0,
     }
