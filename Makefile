@@ -4,11 +4,12 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test fmt lint deny bench sim fuzz man install clean
+.PHONY: help build demo test lab fmt lint deny bench sim fuzz man install clean
 
 help:
 	@echo "make demo      watch an authority, three peers, a revocation and an outsider"
 	@echo "make test      prove it: unit, simulation and end-to-end tests"
+	@echo "make lab       twelve hosts, NATs, a partition, on network namespaces (root)"
 	@echo "make lint      formatting and clippy, as CI runs them"
 	@echo "make sim       the seeded simulation alone; SEED=N replays one seed"
 	@echo "make bench     the benchmarks"
@@ -25,6 +26,9 @@ demo: build
 
 test: build
 	$(CARGO) test --workspace --locked --no-fail-fast
+
+lab: build
+	tests/lab.sh
 
 fmt:
 	$(CARGO) fmt --all

@@ -16,6 +16,7 @@
 
 pub mod adversary;
 pub mod daemon;
+pub mod ground;
 pub mod lan;
 pub mod network;
 pub mod programs;
