@@ -25,6 +25,8 @@ pub const CIRCUIT_IDLE: Duration = Duration::from_secs(60);
 pub const CIRCUIT_BYTES_PER_S: u64 = 32 * 1024 * 1024;
 /// The least that `node.yaml` may make of it: a frame is through within four seconds.
 pub const CIRCUIT_BYTES_PER_S_MIN: u64 = 16 * 1024;
+/// How long circuits wait at most for the first one of a run: a handshake around the world.
+pub const FIRST_CIRCUIT: Duration = Duration::from_millis(500);
 /// How long one try to meet may take: the first SYN, and one that is sent again after a second.
 pub const MEET: Duration = Duration::from_millis(2500);
 /// How long one waits, after a try to meet failed, for the other side's connection to be accepted.

@@ -4,15 +4,15 @@
 //! jittered exponential back-off; a refusal waits longer than a failure. Of two nodes that know
 //! each other only by presence, the smaller name dials first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::time::{Tick, Timestamp};
 
 use crate::limits::{
-    DIAL_MS, DIALS_MAX, DIRECTORY_MAX, HELD_MS, REFUSED_FIRST_MS, REFUSED_MAX_MS, RETRY_FIRST_MS,
-    RETRY_MAX_MS, YIELD_MS,
+    DIAL_MS, DIALS_MAX, DIRECTORY_MAX, HEDGE_MS, HELD_MS, REFUSED_FIRST_MS, REFUSED_MAX_MS,
+    RETRY_FIRST_MS, RETRY_MAX_MS, YIELD_MS,
 };
 use crate::random::Jitter;
 
@@ -93,10 +93,13 @@ pub struct Prospect {
     /// The address that was dialled last.
     pub(crate) dialled: Option<String>,
     linked: bool,
-    wanted: bool,
     /// How many ways of this round were tried, and how many it has.
     tried: usize,
     ways: usize,
+    /// Dials under way: one, or an address that keeps silent and a relay.
+    pending: usize,
+    /// When a relay is asked although the address has not failed yet.
+    hedge_at: Option<Tick>,
 }
 
 impl Prospect {
@@ -127,12 +130,52 @@ impl Prospect {
     /// Begins a round again.
     const fn again(&mut self, at: Tick) {
         self.tried = 0;
+        self.hedge_at = None;
         self.next_try = at;
     }
 
     /// Whether a dial is under way.
     pub(crate) const fn is_being_dialled(&self) -> bool {
         self.dialling_until.is_some() && !self.linked
+    }
+
+    /// Notes that a way is being tried; an address has a moment before a relay is asked as well.
+    fn begin(&mut self, way: &Way, now: Tick) {
+        self.pending += 1;
+        self.dialling_until = Some(now.plus_ms(DIAL_MS));
+        let hedges = matches!(way, Way::Address(_)) && self.ways > self.addresses.len();
+        self.hedge_at = hedges.then(|| now.plus_ms(HEDGE_MS));
+    }
+
+    fn rest(&mut self) {
+        (self.pending, self.dialling_until, self.hedge_at) = (0, None, None);
+    }
+
+    /// Whether the node itself has answered, so that another way would hear the same: by a refusal
+    /// at its own address, or by saying that there is a link already.
+    fn is_answered(&self, failure: Option<&DialFailure>) -> bool {
+        let direct = self.tried <= self.addresses.len();
+        failure.is_none_or(|f| f.code.is_some() && f.by == By::Them && direct)
+    }
+
+    fn is_busy(&self, now: Tick) -> bool {
+        self.dialling_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it is to be dialled now; a silent address counts as tried, with its neighbours.
+    fn is_due(&mut self, now: Tick) -> bool {
+        if self.linked {
+            return false;
+        }
+        if !self.is_busy(now) {
+            self.pending = 0;
+            return now >= self.next_try;
+        }
+        let silent = self.hedge_at.is_some_and(|at| now >= at);
+        if silent {
+            self.tried = self.tried.max(self.addresses.len());
+        }
+        silent
     }
 
     /// When it is dialled next.
@@ -142,63 +185,22 @@ impl Prospect {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Dialling {
     prospects: BTreeMap<NodeName, Prospect>,
-    /// Those that are wanted and not linked: in a large network a few of very many.
-    open: BTreeSet<NodeName>,
-    /// Whether whoever is learnt of is wanted.
-    eager: bool,
+    /// Somebody waits for a dial to end, because so many are under way.
+    full: bool,
 }
 
 impl Dialling {
-    pub(crate) const fn new() -> Self {
-        Self { prospects: BTreeMap::new(), open: BTreeSet::new(), eager: true }
-    }
-
-    /// Whether from now on whoever is learnt of is wanted.
-    pub(crate) const fn set_eager(&mut self, eager: bool) {
-        self.eager = eager;
-    }
-
-    /// Whether a node is to be dialled at all.
-    pub(crate) fn set_wanted(&mut self, node: &NodeName, wanted: bool) {
-        if let Some(prospect) = self.prospects.get_mut(node) {
-            prospect.wanted = wanted;
-            self.index(node);
-        }
-    }
-
-    fn index(&mut self, node: &NodeName) {
-        let open = self.prospects.get(node).is_some_and(|p| p.wanted && !p.linked);
-        if open {
-            self.open.insert(node.clone());
-        } else {
-            self.open.remove(node);
-        }
-    }
-
     /// Adds or changes a configured node.
     pub(crate) fn configure(&mut self, node: NodeName, address: String, now: Tick) {
-        self.prospects.insert(node.clone(), prospect(vec![address], true, now));
-        self.index(&node);
+        self.prospects.insert(node, prospect(vec![address], true, now));
     }
 
     /// Removes a configured node; it may come back by its presence.
     pub(crate) fn forget(&mut self, node: &NodeName) {
         self.prospects.remove(node);
-        self.index(node);
-    }
-
-    pub(crate) fn is_configured(&self, node: &NodeName) -> bool {
-        self.prospects.get(node).is_some_and(|prospect| prospect.configured)
-    }
-
-    /// Its first dial need not wait for the other side's.
-    pub(crate) fn encourage_once(&mut self, node: &NodeName, now: Tick) {
-        if let Some(prospect) = self.prospects.get_mut(node).filter(|p| p.failures == 0) {
-            prospect.next_try = prospect.next_try.min(now);
-        }
     }
 
     pub(crate) fn configured(&self) -> Vec<NodeName> {
@@ -234,19 +236,14 @@ impl Dialling {
             let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
             let mut fresh = prospect(addresses.to_vec(), false, first);
             fresh.relays = relays.to_vec();
-            fresh.wanted = self.eager;
             self.prospects.insert(node.clone(), fresh);
-            self.index(node);
         }
     }
 
     /// A node was met at an address that nobody had named.
     pub(crate) fn hint(&mut self, node: &NodeName, address: &str, now: Tick) {
         if !self.prospects.contains_key(node) && self.prospects.len() < DIRECTORY_MAX {
-            let mut fresh = prospect(Vec::new(), false, now);
-            fresh.wanted = self.eager;
-            self.prospects.insert(node.clone(), fresh);
-            self.index(node);
+            self.prospects.insert(node.clone(), prospect(Vec::new(), false, now));
         }
         if let Some(known) = self.prospects.get_mut(node) {
             if !known.addresses.iter().any(|has| has == address) {
@@ -254,11 +251,6 @@ impl Dialling {
             }
             known.hint = Some(address.to_owned());
         }
-    }
-
-    /// Everybody, wanted or not.
-    pub(crate) fn names(&self) -> Vec<NodeName> {
-        self.prospects.keys().cloned().collect()
     }
 
     pub(crate) fn has(&self, node: &NodeName) -> bool {
@@ -276,18 +268,17 @@ impl Dialling {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = true;
             prospect.failures = 0;
-            prospect.dialling_until = None;
+            prospect.rest();
             prospect.last_failure = None;
             prospect.tried = 0;
-            self.index(node);
         }
+        self.full = false;
     }
 
     pub(crate) fn unlinked(&mut self, node: &NodeName, now: Tick, jitter: &mut Jitter) {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = false;
             prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
-            self.index(node);
         }
     }
 
@@ -306,13 +297,20 @@ impl Dialling {
         now: Tick,
         jitter: &mut Jitter,
     ) {
+        self.full = false;
         let Some(prospect) = self.prospects.get_mut(node) else { return };
-        prospect.dialling_until = None;
-        if prospect.tried < prospect.ways {
+        prospect.pending = prospect.pending.saturating_sub(1);
+        if prospect.linked || prospect.pending > 0 {
+            return;
+        }
+        prospect.rest();
+        if prospect.tried < prospect.ways && !prospect.is_answered(failure.as_ref()) {
             prospect.next_try = now;
             prospect.last_failure = failure;
             return;
         }
+        let turn = usize::from(prospect.addresses.len() > 1);
+        prospect.addresses.rotate_left(turn);
         let refused = failure.as_ref().is_some_and(|failure| failure.code.is_some());
         let (first, most) = if refused {
             (REFUSED_FIRST_MS, REFUSED_MAX_MS)
@@ -335,16 +333,15 @@ impl Dialling {
         barred: impl Fn(&NodeName) -> bool,
         mut may: impl FnMut(&NodeName, &Way, bool) -> bool,
     ) -> Vec<(NodeName, Way)> {
-        let busy = |p: &Prospect| p.dialling_until.is_some_and(|until| now < until);
-        let open = || self.open.iter().filter_map(|node| self.prospects.get(node));
-        let mut room = DIALS_MAX.saturating_sub(open().filter(|p| busy(p)).count());
+        let busy = self.prospects.values().filter(|p| p.is_busy(now)).count();
+        let mut room = DIALS_MAX.saturating_sub(busy);
         let mut due = Vec::new();
-        for node in &self.open {
-            let Some(prospect) = self.prospects.get_mut(node) else { continue };
+        for (node, prospect) in &mut self.prospects {
             if room == 0 {
+                self.full = true;
                 break;
             }
-            if busy(prospect) || now < prospect.next_try {
+            if !prospect.is_due(now) {
                 continue;
             }
             if barred(node) {
@@ -354,7 +351,7 @@ impl Dialling {
             }
             match prospect.next_way(node, ours) {
                 Some(way) if may(node, &way, prospect.configured) => {
-                    prospect.dialling_until = Some(now.plus_ms(DIAL_MS));
+                    prospect.begin(&way, now);
                     prospect.dialled = way.address().cloned();
                     due.push((node.clone(), way));
                     room -= 1;
@@ -368,14 +365,13 @@ impl Dialling {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let open = self.open.iter().filter_map(|node| self.prospects.get(node));
-        let open = open.filter(|p| !p.addresses.is_empty() || !p.relays.is_empty());
-        // While all dials are under way only their end makes room for another.
-        let busy = open.clone().filter_map(|p| p.dialling_until);
-        if busy.clone().count() >= DIALS_MAX {
-            return busy.min();
-        }
-        open.map(|p| p.dialling_until.unwrap_or(p.next_try)).min()
+        let open = self.prospects.values().filter(|p| !p.linked);
+        let deadline = |p: &Prospect| match (p.dialling_until, p.hedge_at) {
+            (Some(until), hedge) => Some(hedge.filter(|_| !self.full).unwrap_or(until)),
+            // Whoever waits for room is tried when a dial has ended.
+            (None, _) => (!self.full).then_some(p.next_try),
+        };
+        open.filter_map(deadline).min()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, &Prospect)> {
@@ -395,8 +391,102 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         dialling_until: None,
         dialled: None,
         linked: false,
-        wanted: true,
         tried: 0,
         ways: 0,
+        pending: 0,
+        hedge_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::parse(text).unwrap()
+    }
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_ms(ms)
+    }
+
+    fn bob() -> Dialling {
+        let mut dialling = Dialling::default();
+        let addresses = ["a:1", "b:1"].map(str::to_owned);
+        dialling.learn(&name("alice"), &name("bob"), &addresses, &[name("rita")], at(0));
+        dialling
+    }
+
+    fn due(dialling: &mut Dialling, ms: u64) -> Vec<Way> {
+        let due = dialling.due(at(ms), &[], |_| false, |_, _, _| true);
+        due.into_iter().map(|(_, way)| way).collect()
+    }
+
+    fn fail(dialling: &mut Dialling, ms: u64, code: Option<Code>) {
+        let by = if code.is_some() { By::Them } else { By::Neither };
+        let failure = DialFailure { code, by, detail: String::new(), at: Timestamp::from_s(0) };
+        dialling.failed(&name("bob"), Some(failure), at(ms), &mut Jitter::new(1));
+    }
+
+    fn address(text: &str) -> Vec<Way> {
+        vec![Way::Address(text.to_owned())]
+    }
+
+    #[test]
+    fn the_addresses_in_turn_then_the_relays_then_a_rest() {
+        let mut dialling = bob();
+        assert_eq!(due(&mut dialling, 0), address("a:1"));
+        assert!(due(&mut dialling, 1).is_empty(), "one at a time");
+        fail(&mut dialling, 1, None);
+        assert_eq!(due(&mut dialling, 1), address("b:1"));
+        fail(&mut dialling, 2, None);
+        assert_eq!(due(&mut dialling, 2), [Way::Relay(name("rita"))]);
+        fail(&mut dialling, 3, Some(Code::Quota));
+        assert!(due(&mut dialling, 10).is_empty());
+        assert_eq!(due(&mut dialling, 100_000), address("b:1"), "another one begins next time");
+    }
+
+    #[test]
+    fn a_silent_address_does_not_hold_up_the_relay() {
+        let mut dialling = bob();
+        assert_eq!(due(&mut dialling, 0), address("a:1"));
+        assert_eq!(dialling.next_deadline(), Some(at(HEDGE_MS)));
+        assert!(due(&mut dialling, HEDGE_MS - 1).is_empty());
+        assert_eq!(due(&mut dialling, HEDGE_MS), [Way::Relay(name("rita"))]);
+        fail(&mut dialling, HEDGE_MS + 1, None);
+        assert!(due(&mut dialling, HEDGE_MS + 2).is_empty(), "the address may still answer");
+        fail(&mut dialling, 3_000, None);
+        assert!(due(&mut dialling, 3_001).is_empty());
+        assert!(!due(&mut dialling, 100_000).is_empty());
+    }
+
+    #[test]
+    fn whoever_refuses_at_its_own_address_is_not_asked_for_elsewhere() {
+        let mut dialling = bob();
+        assert_eq!(due(&mut dialling, 0), address("a:1"));
+        fail(&mut dialling, 1, Some(Code::Revoked));
+        assert!(due(&mut dialling, 2).is_empty());
+    }
+
+    #[test]
+    fn nobody_spins_while_as_many_are_dialled_as_may_be() {
+        let mut dialling = Dialling::default();
+        for n in 0..=DIALS_MAX {
+            dialling.configure(name(&format!("n{n}")), "a:1".to_owned(), at(0));
+        }
+        assert_eq!(due(&mut dialling, 0).len(), DIALS_MAX);
+        assert!(dialling.next_deadline().unwrap() > at(1));
+        dialling.linked(&name("n0"));
+        assert_eq!(dialling.next_deadline(), Some(at(0)));
+        assert_eq!(due(&mut dialling, 1).len(), 1);
+    }
+
+    #[test]
+    fn whom_the_feed_bars_is_asked_about_again_but_not_at_once() {
+        let mut dialling = bob();
+        assert!(dialling.due(at(0), &[], |_| true, |_, _, _| true).is_empty());
+        assert!(dialling.next_deadline().unwrap() > at(0));
+        dialling.encourage(&name("bob"), at(5));
+        assert_eq!(due(&mut dialling, 5).len(), 1);
     }
 }

@@ -4,8 +4,6 @@
 //! counted apart.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use shared::feed::{Mark, RevocationSet};
 use shared::name::NodeName;
@@ -36,26 +34,19 @@ pub enum Direction {
 pub struct Via {
     /// The relay, proved by the handshake with it.
     pub relay: Verified<Member>,
-    /// Where our listening port may be met: where the relay sees it, and where it is. None if the
-    /// connection was made from another port.
-    pub places: Vec<SocketAddr>,
 }
 
 /// One link.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) member: Verified<Member>,
-    pub(crate) presence: Arc<Presence>,
+    pub(crate) presence: Presence,
     pub(crate) direction: Direction,
     pub(crate) address: String,
     pub(crate) since: Timestamp,
     pub(crate) ready: bool,
     /// Whether its presence was news to us, so that others may want it.
     pub(crate) news: bool,
-    pub(crate) opened: Tick,
-    /// Whether we want it kept although nothing is said on it, and whether they do.
-    pub(crate) wanted: bool,
-    pub(crate) theirs_wanted: bool,
     pub(crate) heard: Tick,
     pub(crate) pinged: Tick,
     pub(crate) doubted_until: Option<Tick>,

@@ -20,7 +20,10 @@ use crate::limits::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Punch {
     tries: u32,
+    /// When the end that was called offers again.
     next: Option<Tick>,
+    /// Until when the end that dialled hears no other offer.
+    deaf_until: Option<Tick>,
     /// When the offer or the answer went out that has no reply yet.
     asked: Option<Tick>,
     targets: Vec<SocketAddr>,
@@ -45,11 +48,11 @@ impl Punch {
 
     /// An offer came to the end that dialled; `false` if it comes too soon after the last.
     pub(crate) fn offered(&mut self, targets: Vec<SocketAddr>, now: Tick) -> bool {
-        if self.next.is_some_and(|next| now < next) {
+        if self.deaf_until.is_some_and(|until| now < until) {
             return false;
         }
         // Half of the other side's pause: its offers may come late, but not in a flood.
-        self.next = Some(now.plus_ms(PUNCH_PAUSE_MS / 2));
+        self.deaf_until = Some(now.plus_ms(PUNCH_PAUSE_MS / 2));
         self.asked = Some(now);
         self.targets = targets;
         true
@@ -145,6 +148,7 @@ mod tests {
         assert_eq!(punch.go(), there);
         assert!(punch.go().is_empty());
         assert!(punch.offered(there, at(PUNCH_PAUSE_MS / 2)));
+        assert!(!punch.offer(at(PUNCH_PAUSE_MS * 2)), "it offers nothing itself");
     }
 
     #[test]

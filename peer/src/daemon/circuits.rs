@@ -1,6 +1,7 @@
 //! Circuits through us, as the driver holds them: who waits for whom, and what to cut.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use peer_core::{CircuitId, Event};
 use shared::name::NodeName;
@@ -38,6 +39,8 @@ pub(super) enum CircuitNews {
     },
     /// A circuit is over.
     Ended(CircuitId),
+    /// Not at a relay but by one: where it sees our listening port.
+    Seen(Vec<SocketAddr>),
 }
 
 /// The circuits there are.
@@ -93,6 +96,7 @@ impl<F: Fabric> Driver<F> {
                 let refused = partner.map_err(|refusal| self.refused(&taker, address, refusal));
                 let _ = decide.send(refused);
             }
+            CircuitNews::Seen(places) => self.node.handle_seen(places),
             CircuitNews::Ended(circuit) => {
                 self.node.handle_circuit_ended(circuit);
                 self.circuits.0.remove(&circuit);

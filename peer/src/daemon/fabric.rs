@@ -105,6 +105,7 @@ impl DirectFabric {
 
 impl Fabric for DirectFabric {
     fn dial(&mut self, call: Call) {
+        tracing::debug!(?call, "dialling");
         let connector = Arc::clone(&self.connector);
         match call {
             Call::Known { node, address } => drop(tokio::spawn(connector.dial(node, address))),

@@ -9,23 +9,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
+use tokio::time::timeout;
 
 use crate::limits;
-use crate::link::{self, Failure, Tunnel};
+use crate::link::{self, Failure};
 
 /// What is known of meeting.
 #[derive(Default)]
 pub(super) struct Meeting {
     /// Where we listen; `None`: nowhere, and then nobody can be met.
     pub(super) home: Option<SocketAddr>,
-    /// Where our listening port was last seen: a second connection with the same relay must come
-    /// from another port.
-    seen: Mutex<Vec<SocketAddr>>,
+    /// Whether a relay has seen our listening port.
+    seen: AtomicBool,
+    finding_out: tokio::sync::Mutex<()>,
     awaited: Mutex<BTreeMap<SocketAddr, Awaited>>,
 }
 
@@ -72,14 +74,19 @@ impl Meeting {
         }
     }
 
-    /// Learns from a circuit where we are seen, or tells it.
-    pub(super) fn remember(&self, tunnel: &mut Tunnel) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if tunnel.via.places.is_empty() {
-            tunnel.via.places.clone_from(&seen);
-        } else {
-            seen.clone_from(&tunnel.via.places);
+    /// Waits while the first circuit of all finds out where we are seen: those beside it come from
+    /// other ports, and their ends would have no place to be met at.
+    pub(super) async fn first(&self) -> Option<MutexGuard<'_, ()>> {
+        if self.home.is_none() || self.seen.load(Ordering::Relaxed) {
+            return None;
         }
+        let first = timeout(limits::FIRST_CIRCUIT, self.finding_out.lock()).await.ok();
+        first.filter(|_| !self.seen.load(Ordering::Relaxed))
+    }
+
+    /// A relay has seen our listening port.
+    pub(super) fn seen(&self) {
+        self.seen.store(true, Ordering::Relaxed);
     }
 
     /// A connection with an address: ours, or the one that the other side made meanwhile.
@@ -107,7 +114,7 @@ impl Meeting {
         met
     }
 
-    fn awaited(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Awaited>> {
+    fn awaited(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Awaited>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

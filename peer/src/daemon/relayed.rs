@@ -25,8 +25,13 @@ impl Connector {
         say: Circuit,
     ) -> Result<Tunnel, Failure> {
         let relay = Relay { node: relay, address, home: self.meeting.home };
-        let mut tunnel = link::reach(relay, say, &self.dialler).await?;
-        self.meeting.remember(&mut tunnel);
+        let first = self.meeting.first().await;
+        let tunnel = link::reach(relay, say, &self.dialler).await?;
+        if !tunnel.places.is_empty() {
+            self.meeting.seen();
+            self.hear(News::Circuit(CircuitNews::Seen(tunnel.places.clone()))).await;
+        }
+        drop(first);
         Ok(tunnel)
     }
 

@@ -37,8 +37,11 @@ pub struct Tunnel {
     pub(super) io: Guarded,
     pub(super) kill: KillSwitch,
     pub(super) remote: SocketAddr,
-    /// The relay, and where it sees us.
+    /// The relay.
     pub via: Via,
+    /// Where our listening port may be met: where the relay sees it, and where it is. None if the
+    /// connection was made from another port.
+    pub places: Vec<SocketAddr>,
 }
 
 /// Asks a relay for a circuit to a node, or takes a call; `say` is which.
@@ -77,5 +80,5 @@ fn tunnel(secured: Secured, here: Option<SocketAddr>, seen: SocketAddr) -> Tunne
         }
     }
     let io = Guarded::relayed(stream, buffer, kill.clone());
-    Tunnel { io, kill, remote, via: Via { relay: member, places } }
+    Tunnel { io, kill, remote, via: Via { relay: member }, places }
 }

@@ -42,10 +42,11 @@ async fn try_all(address: &str, home: Option<SocketAddr>) -> Result<(TcpStream, 
     let found = lookup_host(address).await.map_err(|e| Failure::neither(e.to_string()))?;
     let mut last = Failure::neither("the name has no address");
     for address in found.take(limits::DIAL_ADDRESSES_MAX) {
-        if let Some(home) = home
-            && let Ok(tcp) = from_home(address, home).await
-        {
-            return Ok((tcp, true));
+        if let Some(home) = home {
+            match from_home(address, home).await {
+                Ok(tcp) => return Ok((tcp, true)),
+                Err(error) => tracing::debug!(%address, %home, "not from our port: {error}"),
+            }
         }
         match TcpStream::connect(address).await {
             Ok(tcp) => return Ok((tcp, false)),

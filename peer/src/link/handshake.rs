@@ -108,7 +108,10 @@ pub(super) async fn secure(
         .config_for(expected, protocol.alpn())
         .map_err(|e| Failure::neither(e.to_string()))?;
     let door = Door::new(&tcp, Role::Dialler, verdict, patience)?;
-    let io = Guarded::new(tcp, door.kill.clone());
+    let io = match protocol {
+        Protocol::Link => Guarded::new(tcp, door.kill.clone()),
+        Protocol::Circuit => Guarded::abrupt(tcp, door.kill.clone()),
+    };
     let shaking = TlsConnector::from(config).connect(tls::server_name(), io).into_fallible();
     door.shake(shaking).await
 }
@@ -119,7 +122,7 @@ pub(super) async fn secure(
 /// [`Failure`]; the other side was told if it was a refusal.
 pub async fn accept_through(tunnel: Tunnel, listener: &Listener) -> Result<Secured, Failure> {
     let (config, verdict) = listener.config().map_err(|e| Failure::neither(e.to_string()))?;
-    let Tunnel { io, kill, remote, via } = tunnel;
+    let Tunnel { io, kill, remote, via, .. } = tunnel;
     let door = Door::over(remote, kill, Role::Listener, verdict);
     let shaking = TlsAcceptor::from(config).accept(io).into_fallible();
     door.shake(shaking).await.map(|secured| secured.carried_by(via))
@@ -136,7 +139,7 @@ pub async fn dial_through(
 ) -> Result<Secured, Failure> {
     let (config, verdict) =
         dialler.config(Some(expected)).map_err(|e| Failure::neither(e.to_string()))?;
-    let Tunnel { io, kill, remote, via } = tunnel;
+    let Tunnel { io, kill, remote, via, .. } = tunnel;
     let door = Door::over(remote, kill, Role::Dialler, verdict);
     let shaking = TlsConnector::from(config).connect(tls::server_name(), io).into_fallible();
     door.shake(shaking).await.map(|secured| secured.carried_by(via))

@@ -85,6 +85,8 @@ impl KillSwitch {
 pub struct Guarded {
     path: Path,
     kill: KillSwitch,
+    /// Whether it never lingers: the other side is left to close it.
+    abrupt: bool,
 }
 
 /// What a connection goes over.
@@ -108,13 +110,22 @@ impl Guarded {
     /// Puts a connection under a switch.
     #[must_use]
     pub const fn new(tcp: TcpStream, kill: KillSwitch) -> Self {
-        Self { path: Path::Direct(tcp), kill }
+        Self { path: Path::Direct(tcp), kill, abrupt: false }
+    }
+
+    /// The same for a connection from the port that we listen on: it must leave nothing behind, or
+    /// the next one between the same two ports would have to wait for a minute (TIME-WAIT).
+    pub(super) fn abrupt(tcp: TcpStream, kill: KillSwitch) -> Self {
+        let guarded = Self { path: Path::Direct(tcp), kill, abrupt: true };
+        guarded.discard();
+        guarded
     }
 
     /// Puts a circuit under the switch that its connection with the relay is under: one kill cuts
     /// the TCP connection below both.
     pub(super) fn relayed(stream: TlsStream<Self>, early: BytesMut, kill: KillSwitch) -> Self {
-        Self { path: Path::Relayed(Box::new(Relayed { early, stream })), kill }
+        let path = Path::Relayed(Box::new(Relayed { early, stream }));
+        Self { path, kill, abrupt: false }
     }
 
     fn poll<T>(
@@ -193,7 +204,10 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll(Side::Write, cx, |path, cx| path.poll_shutdown(cx))
+        let abrupt = self.abrupt;
+        self.get_mut().poll(Side::Write, cx, |path, cx| {
+            if abrupt { path.poll_flush(cx) } else { path.poll_shutdown(cx) }
+        })
     }
 }
 

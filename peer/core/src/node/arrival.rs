@@ -1,13 +1,11 @@
 //! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
 
-use std::sync::Arc;
-
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::verify::{Member, Verified};
-use shared::wire::{Greeting, VERSION};
+use shared::wire::{Body, Greeting, VERSION};
 
 use super::Node;
 use crate::action::{Action, Event, Way};
@@ -100,9 +98,6 @@ impl Node {
             since: now.wall,
             ready: false,
             news: false,
-            opened: now.tick,
-            wanted: self.topology.wants(&signed.presence.node),
-            theirs_wanted: true,
             heard: now.tick,
             pinged: now.tick,
             doubted_until: None,
@@ -115,7 +110,9 @@ impl Node {
         let (member, via) = (entry.member.clone(), entry.via.clone());
         self.links.insert(link, entry);
         self.verifier.recheck(&member, now.wall)?;
-        via.map_or(Ok(()), |via| self.verifier.recheck(&via.relay, now.wall))?;
+        if let Some(via) = via {
+            self.verifier.recheck(&via.relay, now.wall)?;
+        }
         if !authority {
             self.dialling.linked(member.node());
             self.note_way(member.node(), direction);
@@ -154,7 +151,7 @@ impl Node {
     }
 
     /// The link we have stays, but it must show that it is alive.
-    fn doubt(&mut self, kept: LinkId, now: Now) -> Decision {
+    pub(super) fn doubt(&mut self, kept: LinkId, now: Now) -> Decision {
         if let Some(link) = self.links.get_mut(kept) {
             let until = now.tick.plus_ms(PROBE_MS);
             link.doubted_until = Some(link.doubted_until.unwrap_or(until));
@@ -181,16 +178,9 @@ impl Node {
         let via = entry.via.as_ref().map(|via| via.relay.node().clone());
         self.tell(Event::Linked { node: node.clone(), direction, address, via });
         self.look_at_relays(now);
-        if authority {
-            self.send_expected(link);
-        } else {
-            if direction == Direction::Out {
-                self.send_digest(link);
-            }
-            self.join_overlay(link, &node, now);
-            if news {
-                self.pass_on(&node, now);
-            }
+        self.send_presences(link, &node, authority);
+        if news {
+            self.pass_on(link, &node);
         }
         self.send_feed(link, theirs);
         if !authority {
@@ -201,10 +191,26 @@ impl Node {
         self.begin_punch(link, now);
     }
 
+    /// What we know of others: all of them to a member, the linked ones to the authority, which
+    /// waits for the acknowledgements of exactly those.
+    fn send_presences(&mut self, link: LinkId, to: &NodeName, authority: bool) {
+        let links = &self.links;
+        let lists = self.directory.lists(|node| {
+            node != to && (!authority || links.member_link(node).is_some_and(|(_, l)| l.ready))
+        });
+        let count = lists.len();
+        for (index, list) in lists.into_iter().enumerate() {
+            self.send(link, &Body::Presences(list, index + 1 == count));
+        }
+    }
+
     /// A newcomer's presence, to everybody else.
-    fn pass_on(&mut self, node: &NodeName, now: Now) {
-        if let Some(bytes) = self.directory.signed(node).map(|signed| Arc::clone(&signed.bytes)) {
-            self.broadcast_presence(&bytes, now);
+    fn pass_on(&mut self, from: LinkId, node: &NodeName) {
+        let lists = self.directory.lists(|known| known == node);
+        let Some(list) = lists.into_iter().next().filter(|list| !list.is_empty()) else { return };
+        let body = Body::Presences(list, false);
+        for other in self.ready_links().into_iter().filter(|other| *other != from) {
+            self.send(other, &body);
         }
     }
 }

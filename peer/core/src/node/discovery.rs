@@ -82,10 +82,17 @@ impl Node {
         if self.presence.addresses == addresses {
             return;
         }
+        let lost = self.presence.addresses.iter().any(|old| !addresses.contains(old));
         self.settings.addresses.clone_from(&addresses);
         self.presence.addresses = addresses;
+        if lost {
+            // Some of our links may have gone with the address, and nobody would hear it for long.
+            for link in self.ready_links() {
+                self.doubt(link, now);
+            }
+        }
         if self.sign_presence(now).is_ok() {
-            self.announce(now);
+            self.announce();
         }
     }
 
@@ -130,11 +137,15 @@ impl Node {
         self.sought = kept;
         for node in BTreeMap::into_keys(gone) {
             let known = self.directory.presences().any(|known| known.node == node);
-            if !known && links.member_link(&node).is_none() && !self.dialling.is_configured(&node) {
+            if !known && links.member_link(&node).is_none() && !self.is_configured(&node) {
                 self.dialling.forget(&node);
                 self.introducers.forget(&node);
             }
         }
+    }
+
+    fn is_configured(&self, node: &NodeName) -> bool {
+        self.dialling.iter().any(|(name, known)| name == node && known.configured)
     }
 
     /// Nobody whom the feed bars is remembered.

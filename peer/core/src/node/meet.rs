@@ -12,6 +12,11 @@ use crate::links::{Direction, LinkId};
 use crate::punch::targets;
 
 impl Node {
+    /// A relay sees our listening port there.
+    pub fn handle_seen(&mut self, places: Vec<SocketAddr>) {
+        self.seen = places;
+    }
+
     /// A link came up: if a relay carries it, the end that was called tries for a direct one.
     pub(super) fn begin_punch(&mut self, link: LinkId, now: Now) {
         let Some(entry) = self.links.get_mut(link) else { return };
@@ -39,14 +44,13 @@ impl Node {
     }
 
     fn say_punch(&mut self, link: LinkId, step: Step) {
-        let addresses = if step == Step::Go { Vec::new() } else { self.places(link) };
+        let addresses = if step == Step::Go { Vec::new() } else { self.places() };
         self.send(link, &Body::Circuit(Circuit::Punch { step, addresses }));
     }
 
-    /// Where we may be met: where the relay sees us, and what we tell everybody.
-    fn places(&self, link: LinkId) -> Vec<SocketAddr> {
-        let via = self.links.get(link).and_then(|entry| entry.via.as_ref());
-        let mut places = via.map(|via| via.places.clone()).unwrap_or_default();
+    /// Where we may be met: where a relay saw us last, and what we tell everybody.
+    fn places(&self) -> Vec<SocketAddr> {
+        let mut places = self.seen.clone();
         let told = self.settings.addresses.iter().filter_map(|address| address.parse().ok());
         for address in told {
             if !places.contains(&address) {
@@ -59,7 +63,7 @@ impl Node {
 
     /// What the other end of a relayed link says; anything else about it is left unheard.
     pub(super) fn take_punch(&mut self, link: LinkId, step: Step, theirs: &[SocketAddr], now: Now) {
-        let aims = targets(theirs, &self.places(link));
+        let aims = targets(theirs, &self.places());
         let Some(entry) = self.links.get_mut(link).filter(|entry| entry.via.is_some()) else {
             return;
         };
