@@ -18,6 +18,7 @@ mod dates;
 mod demo;
 mod discovery;
 mod feed;
+mod hostile;
 mod house;
 mod instance;
 mod judges;

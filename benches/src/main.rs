@@ -18,6 +18,7 @@ mod memory;
 mod mesh;
 mod pipe;
 mod report;
+mod send;
 mod start;
 mod verify;
 mod world;
@@ -40,7 +41,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
@@ -49,6 +50,7 @@ const GROUPS: [Group; 9] = [
     ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
     ("revoke.cut_ms", cut::measure),
+    ("send", send::measure),
     ("start.listening_ms", start::measure),
 ];
 

@@ -85,6 +85,11 @@ impl Mesh {
 }
 
 impl Running {
+    /// Where its bundle is.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     async fn start(world: &World, name: &str, known: Option<(NodeName, String)>) -> Result<Self> {
         let name = NodeName::parse(name)?;
         let folder = write_bundle(world, &name)?;
@@ -147,5 +152,10 @@ pub(crate) fn write_bundle(world: &World, name: &NodeName) -> Result<PathBuf> {
     let folder = world.path().join(format!("{name}.bundle"));
     bundle::write(&folder, &world.authority, &issued, &key, &NodeSettings::default())
         .with_context(|| format!("the bundle of {name}"))?;
+    // Boxes that hold a round of messages.
+    let boxes = "inbox: {messages: 1000000}\noutbox: {messages: 1000000}\n";
+    let config = folder.join("node.yaml");
+    let text = std::fs::read_to_string(&config)? + boxes;
+    std::fs::write(&config, text)?;
     Ok(folder)
 }

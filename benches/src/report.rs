@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 14] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -34,6 +34,7 @@ const TARGETS: [(&str, Target); 13] = [
     ("link.ping_us", Target::RatioMax(1.3)),
     ("memory.idle_link_kib", Target::ValueMax(40.0)),
     ("revoke.cut_ms.peers_32", Target::P99Max(250.0, 1000.0)),
+    ("send.durable_256", Target::ValueMin(50_000.0)),
     ("start.listening_ms", Target::ValueMax(150.0)),
     ("verify.us.revoked_1m.against_none", Target::RatioMax(1.05)),
 ];

@@ -141,8 +141,9 @@ pub const TTL_S: i64 = 86_400;
 /// How long a queued message may wait at most, in seconds: after a month nobody remembers why.
 pub const TTL_MAX_S: i64 = 30 * 86_400;
 
-/// Bytes of one line on the control socket: a 60 KiB body in base64 is 80 KiB.
-pub const CONTROL_LINE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of one line on the control socket: two thousand messages of 256 bytes in base64, so that
+/// one commit of the outbox takes that many; of all clients together 16 MiB.
+pub const CONTROL_LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Commands served at once; a person has a few terminals, scripts wait for their turn.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 /// How long a client may take to say what it wants, in milliseconds.

@@ -228,3 +228,6 @@ impl Outbox {
         Ok(self.shelf.with(|database| table::receipts(database, after, max))?)
     }
 }
+
+#[cfg(test)]
+mod tests;

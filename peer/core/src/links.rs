@@ -204,6 +204,13 @@ impl Links {
         due
     }
 
+    /// A newer link takes this one's place.
+    pub(crate) fn retire(&mut self, id: LinkId, now: Tick) {
+        if let Some(link) = self.table.get_mut(&id) {
+            link.retiring.get_or_insert(now);
+        }
+    }
+
     /// A direct link to a node is ready: nothing is said on its relayed one any more, but what is
     /// on its way there still arrives.
     pub(crate) fn retire_relayed(&mut self, node: &NodeName, now: Tick) {

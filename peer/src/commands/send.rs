@@ -20,7 +20,7 @@ use crate::cli::{PingArgs, SendArgs};
 
 /// Bytes of lines in one request: in base64 they still fit a line of the control socket, with a
 /// last one of the longest.
-const LINES_BYTES: usize = 24 * 1024;
+const LINES_BYTES: usize = 512 * 1024;
 
 pub(super) fn send(desk: &Desk, args: &SendArgs) -> Result<Exit, Fault> {
     let addressed = args.addressed().map_err(Fault::usage)?;

@@ -84,3 +84,61 @@ fn many_at_once_share_a_commit_and_keep_their_order() {
     assert_eq!(first.len(), INBOX_PAGE);
     assert_eq!(inbox.list(first.last().unwrap().seq, usize::MAX).unwrap().len(), 500 - INBOX_PAGE);
 }
+
+/// A batch of messages, as it would arrive.
+fn batch(prev: u64, sequences: &[u64], receipt: bool) -> Batch {
+    use shared::wire::{Body, Item, Page, Post, Priority, split};
+    let number = |sequence| Number { boot: u64::from(sequence > 0), sequence };
+    let mut page = Page::default();
+    for sequence in sequences {
+        let body = sequence.to_string();
+        assert!(page.push(&Item { number: number(*sequence), receipt, body: body.as_bytes() }));
+    }
+    let frame = page.into_frame(Priority::Normal, 1, number(prev));
+    match Body::parse(&split(&frame).unwrap().unwrap().0) {
+        Ok(Body::Post(Post::Batch(batch))) => batch,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn take(inbox: &Inbox, from: &str, batch: Batch) -> (u64, shared::wire::Verdict, usize) {
+    let from = NodeName::parse(from).unwrap();
+    let parcel = Parcel { from, at: Timestamp::from_s(1), batch };
+    let intake = wait(async { inbox.take(parcel).await.unwrap().stored().await }).unwrap();
+    (intake.through.sequence, intake.verdict, intake.owed.len())
+}
+
+#[test]
+fn a_stream_is_taken_once_in_order_and_for_ever() {
+    use shared::wire::Verdict::{Gap, Taken};
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("inbox");
+    let inbox = Inbox::open(&folder, InboxBounds::default()).unwrap();
+    assert_eq!(take(&inbox, "bob", batch(0, &[1, 2], true)), (2, Taken, 2));
+    assert_eq!(take(&inbox, "bob", batch(0, &[1, 2], true)), (2, Taken, 0), "nothing new");
+    assert_eq!(take(&inbox, "bob", batch(3, &[4], true)), (2, Gap, 0));
+    assert_eq!(take(&inbox, "carol", batch(0, &[4], false)), (4, Taken, 0), "another stream");
+    wait(inbox.drop_through(u64::MAX)).unwrap();
+    drop(inbox);
+    let inbox = Inbox::open(&folder, InboxBounds::default()).unwrap();
+    assert_eq!(take(&inbox, "bob", batch(0, &[1, 2, 3], false)), (3, Taken, 0));
+    let bodies: Vec<_> = inbox.list(0, 10).unwrap().into_iter().map(|item| item.body).collect();
+    assert_eq!(bodies, [b"3"]);
+    let owed = |from: &str, sequence| {
+        let from = NodeName::parse(from).unwrap();
+        inbox.owed(&from, &[Number { boot: 1, sequence }]).unwrap().len()
+    };
+    assert_eq!((owed("bob", 1), owed("bob", 3), owed("carol", 4)), (1, 0, 0));
+}
+
+#[test]
+fn a_batch_is_taken_as_far_as_there_is_room() {
+    use shared::wire::Verdict::{Refused, Taken};
+    let place = tempfile::tempdir().unwrap();
+    let bounds = InboxBounds { count: 2, bytes: 1000 };
+    let inbox = Inbox::open(&place.path().join("inbox"), bounds).unwrap();
+    assert_eq!(take(&inbox, "bob", batch(0, &[1, 2, 3], true)), (2, Refused(Code::Quota), 2));
+    assert_eq!(take(&inbox, "bob", batch(0, &[3], true)), (2, Refused(Code::Quota), 0));
+    wait(inbox.drop_through(1)).unwrap();
+    assert_eq!(take(&inbox, "bob", batch(0, &[3], true)), (3, Taken, 1));
+}

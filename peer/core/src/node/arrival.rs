@@ -1,5 +1,6 @@
 //! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
 
+use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
 use shared::refusal::{Code, Refusal};
@@ -78,9 +79,7 @@ impl Node {
                     return Err(self.refuse_twin(&signed));
                 }
                 Rival::Keep(kept) => return Ok(self.doubt(kept, now)),
-                Rival::Replace(old) => {
-                    self.end(old, Way::Close, "a newer link took its place", now)
-                }
+                Rival::Replace(old) => self.make_way(old, signed.presence.instance, now),
                 // The relayed link retires when this one is ready.
                 Rival::Overtake | Rival::None => {}
             }
@@ -148,6 +147,17 @@ impl Node {
             return Err(Refusal::new(Code::Policy, detail));
         }
         Ok(())
+    }
+
+    /// A newer link takes the place of this one. What is under way on it may still be answered,
+    /// unless the other side has begun anew and knows nothing of it.
+    fn make_way(&mut self, old: LinkId, instance: InstanceId, now: Now) {
+        let alive = |link: &Link| link.ready && link.presence.instance == instance;
+        if self.links.get(old).is_some_and(alive) {
+            self.links.retire(old, now.tick);
+        } else {
+            self.end(old, Way::Close, "a newer link took its place", now);
+        }
     }
 
     /// The link we have stays, but it must show that it is alive.
