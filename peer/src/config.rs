@@ -18,7 +18,7 @@ use crate::limits::{
     OUTBOX_COUNT_MAX, PEERS_MAX, SEEDS_MAX,
 };
 use peer_core::CircuitBounds;
-use peer_core::limits::CIRCUITS_MAX;
+use peer_core::limits::{CIRCUITS_MAX, FULL_MESH, FULL_MESH_MAX};
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +161,8 @@ pub struct NodeConfig {
     pub lan: Lan,
     /// Addresses it tells its peers; where it listens, unless given.
     pub advertise: Vec<String>,
+    /// Nodes up to which everybody is linked with everybody.
+    pub full_mesh: usize,
     /// What to do about a stale feed.
     pub stale: Stale,
     /// How much its inbox holds.
@@ -186,6 +188,8 @@ struct Text {
     lan: Lan,
     #[serde(default)]
     advertise: Vec<AddressText>,
+    #[serde(default = "usual_mesh", rename = "full-mesh")]
+    full_mesh: usize,
     #[serde(default)]
     feed: FeedText,
     #[serde(default)]
@@ -257,6 +261,10 @@ impl TryFrom<String> for ListenText {
     }
 }
 
+const fn usual_mesh() -> usize {
+    FULL_MESH
+}
+
 fn any_port() -> ListenText {
     ListenText("0.0.0.0:0".to_owned())
 }
@@ -302,6 +310,9 @@ impl NodeConfig {
         if text.advertise.len() > ADDRESSES_MAX {
             return Err(format!("advertise: at most {ADDRESSES_MAX} addresses"));
         }
+        if text.full_mesh > FULL_MESH_MAX {
+            return Err(format!("full-mesh: at most {FULL_MESH_MAX}"));
+        }
         let usual = InboxBounds::default();
         let inbox = InboxBounds {
             count: text.inbox.messages.unwrap_or(usual.count),
@@ -332,6 +343,7 @@ impl NodeConfig {
             seeds: text.seeds.into_iter().map(|at| at.0).collect(),
             lan: text.lan,
             advertise: text.advertise.into_iter().map(|at| at.0).collect(),
+            full_mesh: text.full_mesh,
             stale: text.feed.stale,
             inbox,
             relay: text.relay.check()?,
@@ -370,6 +382,10 @@ pub fn template(network: &NetworkName, node: &NodeName, peers: &[(NodeName, Stri
          # {{interfaces: [eth0]}}. What is announced says docs/discovery.md.\n\
          lan: on\n\
          \n\
+         # Up to so many nodes everybody is linked with everybody; in a larger network each\n\
+         # keeps a few links, and one more to whom it talks with. The same on all nodes.\n\
+         full-mesh: {FULL_MESH}\n\
+         \n\
          feed:\n\
          \x20 # When the revocation list is older than the authority promised:\n\
          \x20 # warn (stay connected and say so) or refuse (cut every link).\n\
@@ -404,14 +420,14 @@ mod tests {
 
     #[test]
     fn every_key_is_taken() {
-        let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\n\
+        let rest = "listen: 127.0.0.1:0\npeers:\nseeds: [\"b.lan:2\"]\nlan: off\nfull-mesh: 8\n\
                     advertise: [\"a.lan:1\"]\nfeed: {stale: refuse}\n\
                     inbox: {messages: 5, bytes: 6}\noutbox: {messages: 7, bytes: 8}\n";
         let config = read(&format!("{HEAD}{rest}")).unwrap();
         assert_eq!(config.listen, "127.0.0.1:0");
         assert_eq!(config.advertise, ["a.lan:1"]);
         assert_eq!((config.seeds.as_slice(), config.lan), (&["b.lan:2".to_owned()][..], Lan::Off));
-        assert_eq!(config.stale, Stale::Refuse);
+        assert_eq!((config.stale, config.full_mesh), (Stale::Refuse, 8));
         assert_eq!(config.inbox, InboxBounds { count: 5, bytes: 6 });
         assert_eq!(config.outbox, OutboxBounds { count: 7, bytes: 8 });
         assert_eq!(read(HEAD).unwrap().listen, "0.0.0.0:0");
@@ -437,6 +453,7 @@ mod tests {
             ("seeds: [a]\n", "HOST:PORT"),
             ("lan: maybe\n", "neither on, nor off"),
             ("lan: {interfaces: []}\n", "neither on, nor off"),
+            ("full-mesh: 1000\n", "full-mesh"),
             ("inbox: {messages: 0}\n", "inbox.messages"),
             ("inbox: {bytes: 0}\n", "inbox.bytes"),
             ("outbox: {messages: 0}\n", "outbox.messages"),

@@ -15,6 +15,8 @@ pub const RELAYS_MAX: usize = 3;
 /// Addresses in one offer to meet directly: the one a relay sees, and one on a common LAN. More
 /// would only serve to aim us at somebody.
 pub const PUNCH_ADDRESSES_MAX: usize = 2;
+/// Numbers of statements in one frame: 48 KiB of them, so that a frame is never refused for them.
+pub const SPREAD_IDS_MAX: usize = 6144;
 /// Extra DNS names and IP addresses on one certificate.
 pub const ALT_NAMES_MAX: usize = 32;
 

@@ -5,10 +5,12 @@
 //!
 //! **Invariant:** a [`SignedPresence`] was signed by the key of a verified member, about itself.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 use crate::cert::Usage;
-use crate::id::InstanceId;
+use crate::id::{InstanceId, sha256};
 use crate::key::{KeyError, PrivateKey};
 use crate::limits::{
     ADDRESS_BYTES_MAX, ADDRESSES_MAX, AHEAD_S, COPY_SLACK_MS, RELAYS_MAX, ROLES_MAX,
@@ -104,14 +106,16 @@ impl Presence {
 }
 
 /// A presence with its signature, as it is passed on, and the member who signed it.
+///
+/// A clone shares all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedPresence {
     /// The statement, as it came.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     /// What it says.
-    pub presence: Presence,
+    pub presence: Arc<Presence>,
     /// Who signed it.
-    pub member: Verified<Member>,
+    pub member: Arc<Verified<Member>>,
 }
 
 impl SignedPresence {
@@ -120,6 +124,34 @@ impl SignedPresence {
     /// # Errors
     /// [`Refusal`]: what the verifier says of the chain, or `malformed`.
     pub fn verify(
+        bytes: &[u8],
+        network: &NetworkName,
+        verifier: &Verifier,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let hash = sha256(bytes);
+        let unusable = |_| Refusal::new(Code::Policy, "the verifier's state is unusable");
+        let ground = verifier.ground().map_err(unusable)?;
+        let signed = match ground.presence(&hash) {
+            Some(known) => {
+                verifier.recheck(&known.member, now)?;
+                known
+            }
+            None => {
+                let signed = Self::verify_anew(bytes, network, verifier, now)?;
+                ground.remember(hash, &signed);
+                signed
+            }
+        };
+        let at = signed.presence.at;
+        if at > now.plus_s(AHEAD_S) {
+            let detail = format!("presence: signed at {at}, ahead of us");
+            return Err(Refusal::new(Code::Malformed, detail));
+        }
+        Ok(signed)
+    }
+
+    fn verify_anew(
         bytes: &[u8],
         network: &NetworkName,
         verifier: &Verifier,
@@ -146,10 +178,13 @@ impl SignedPresence {
             let detail = "presence: a role that the certificate does not grant".to_owned();
             return Err(Refusal::new(Code::Policy, detail));
         }
-        if presence.at > now.plus_s(AHEAD_S) {
-            return Err(malformed(format!("presence: signed at {}, ahead of us", presence.at)));
-        }
-        Ok(Self { bytes: bytes.to_vec(), presence, member })
+        let (presence, member) = (Arc::new(presence), Arc::new(member));
+        Ok(Self { bytes: bytes.into(), presence, member })
+    }
+
+    /// Whether somebody but the verifier's memory holds it.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.bytes) > 1
     }
 
     /// Reads who and which instance without believing anything: to skip what is known already.

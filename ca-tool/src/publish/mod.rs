@@ -253,7 +253,7 @@ impl<'a> Desk<'a> {
         let network = self.authority.network();
         let signed =
             SignedPresence::verify(presence, network, &self.verifier, self.authority.now())?;
-        Ok(signed.presence.node)
+        Ok(signed.presence.node.clone())
     }
 
     fn listen(

@@ -4,7 +4,7 @@
 //! jittered exponential back-off; a refusal waits longer than a failure. Of two nodes that know
 //! each other only by presence, the smaller name dials first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::name::NodeName;
 use shared::refusal::Code;
@@ -93,6 +93,7 @@ pub struct Prospect {
     /// The address that was dialled last.
     pub(crate) dialled: Option<String>,
     linked: bool,
+    wanted: bool,
     /// How many ways of this round were tried, and how many it has.
     tried: usize,
     ways: usize,
@@ -185,22 +186,65 @@ impl Prospect {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Dialling {
     prospects: BTreeMap<NodeName, Prospect>,
+    /// Those that are wanted and not linked: in a large network a few of very many.
+    open: BTreeSet<NodeName>,
+    /// Whether whoever is learnt of is wanted.
+    eager: bool,
     /// Somebody waits for a dial to end, because so many are under way.
     full: bool,
 }
 
 impl Dialling {
+    pub(crate) const fn new() -> Self {
+        Self { prospects: BTreeMap::new(), open: BTreeSet::new(), eager: true, full: false }
+    }
+
+    /// Whether from now on whoever is learnt of is wanted.
+    pub(crate) const fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
+    /// Whether a node is to be dialled at all.
+    pub(crate) fn set_wanted(&mut self, node: &NodeName, wanted: bool) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.wanted = wanted;
+            self.index(node);
+        }
+    }
+
+    fn index(&mut self, node: &NodeName) {
+        let open = self.prospects.get(node).is_some_and(|p| p.wanted && !p.linked);
+        if open {
+            self.open.insert(node.clone());
+        } else {
+            self.open.remove(node);
+        }
+    }
+
     /// Adds or changes a configured node.
     pub(crate) fn configure(&mut self, node: NodeName, address: String, now: Tick) {
-        self.prospects.insert(node, prospect(vec![address], true, now));
+        self.prospects.insert(node.clone(), prospect(vec![address], true, now));
+        self.index(&node);
     }
 
     /// Removes a configured node; it may come back by its presence.
     pub(crate) fn forget(&mut self, node: &NodeName) {
         self.prospects.remove(node);
+        self.index(node);
+    }
+
+    pub(crate) fn is_configured(&self, node: &NodeName) -> bool {
+        self.prospects.get(node).is_some_and(|prospect| prospect.configured)
+    }
+
+    /// Its first dial need not wait for the other side's.
+    pub(crate) fn encourage_once(&mut self, node: &NodeName, now: Tick) {
+        if let Some(prospect) = self.prospects.get_mut(node).filter(|p| p.failures == 0) {
+            prospect.next_try = prospect.next_try.min(now);
+        }
     }
 
     pub(crate) fn configured(&self) -> Vec<NodeName> {
@@ -236,14 +280,19 @@ impl Dialling {
             let first = if own < node { now } else { now.plus_ms(YIELD_MS) };
             let mut fresh = prospect(addresses.to_vec(), false, first);
             fresh.relays = relays.to_vec();
+            fresh.wanted = self.eager;
             self.prospects.insert(node.clone(), fresh);
+            self.index(node);
         }
     }
 
     /// A node was met at an address that nobody had named.
     pub(crate) fn hint(&mut self, node: &NodeName, address: &str, now: Tick) {
         if !self.prospects.contains_key(node) && self.prospects.len() < DIRECTORY_MAX {
-            self.prospects.insert(node.clone(), prospect(Vec::new(), false, now));
+            let mut fresh = prospect(Vec::new(), false, now);
+            fresh.wanted = self.eager;
+            self.prospects.insert(node.clone(), fresh);
+            self.index(node);
         }
         if let Some(known) = self.prospects.get_mut(node) {
             if !known.addresses.iter().any(|has| has == address) {
@@ -251,6 +300,11 @@ impl Dialling {
             }
             known.hint = Some(address.to_owned());
         }
+    }
+
+    /// Everybody, wanted or not.
+    pub(crate) fn names(&self) -> Vec<NodeName> {
+        self.prospects.keys().cloned().collect()
     }
 
     pub(crate) fn has(&self, node: &NodeName) -> bool {
@@ -271,6 +325,7 @@ impl Dialling {
             prospect.rest();
             prospect.last_failure = None;
             prospect.tried = 0;
+            self.index(node);
         }
         self.full = false;
     }
@@ -279,6 +334,7 @@ impl Dialling {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = false;
             prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
+            self.index(node);
         }
     }
 
@@ -333,10 +389,11 @@ impl Dialling {
         barred: impl Fn(&NodeName) -> bool,
         mut may: impl FnMut(&NodeName, &Way, bool) -> bool,
     ) -> Vec<(NodeName, Way)> {
-        let busy = self.prospects.values().filter(|p| p.is_busy(now)).count();
-        let mut room = DIALS_MAX.saturating_sub(busy);
+        let open = || self.open.iter().filter_map(|node| self.prospects.get(node));
+        let mut room = DIALS_MAX.saturating_sub(open().filter(|p| p.is_busy(now)).count());
         let mut due = Vec::new();
-        for (node, prospect) in &mut self.prospects {
+        for node in &self.open {
+            let Some(prospect) = self.prospects.get_mut(node) else { continue };
             if room == 0 {
                 self.full = true;
                 break;
@@ -365,7 +422,7 @@ impl Dialling {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let open = self.prospects.values().filter(|p| !p.linked);
+        let open = self.open.iter().filter_map(|node| self.prospects.get(node));
         let deadline = |p: &Prospect| match (p.dialling_until, p.hedge_at) {
             (Some(until), hedge) => Some(hedge.filter(|_| !self.full).unwrap_or(until)),
             // Whoever waits for room is tried when a dial has ended.
@@ -391,6 +448,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         dialling_until: None,
         dialled: None,
         linked: false,
+        wanted: true,
         tried: 0,
         ways: 0,
         pending: 0,
@@ -411,7 +469,7 @@ mod tests {
     }
 
     fn bob() -> Dialling {
-        let mut dialling = Dialling::default();
+        let mut dialling = Dialling::new();
         let addresses = ["a:1", "b:1"].map(str::to_owned);
         dialling.learn(&name("alice"), &name("bob"), &addresses, &[name("rita")], at(0));
         dialling
@@ -470,7 +528,7 @@ mod tests {
 
     #[test]
     fn nobody_spins_while_as_many_are_dialled_as_may_be() {
-        let mut dialling = Dialling::default();
+        let mut dialling = Dialling::new();
         for n in 0..=DIALS_MAX {
             dialling.configure(name(&format!("n{n}")), "a:1".to_owned(), at(0));
         }

@@ -1,33 +1,51 @@
 //! The directory: every presence known, newest first to win, forgotten after silence.
 //!
+//! Two directories are compared by 256 sums (exclusive or) of the numbers of their statements, by
+//! node: equal ones say so in 2 KiB, unequal ones name only what is in the sums that differ.
+//!
 //! **Invariant:** only presences that were verified are kept, and never one of a barred node.
+//! **Invariant:** the sums are those of the statements held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use shared::id::sha256;
 use shared::name::{Label, NodeName};
 use shared::presence::{Presence, SignedPresence};
 use shared::time::Tick;
+use shared::wire::{DIGEST_SUMS, StatementId};
 
-use crate::limits::{DIRECTORY_MAX, FORGET_MS, PRESENCES_FRAME_BYTES, PRESENCES_PER_FRAME};
+use crate::limits::{PRESENCES_FRAME_BYTES, PRESENCES_PER_FRAME};
+use crate::whom::Whom;
 
 #[derive(Debug)]
 struct Known {
     signed: SignedPresence,
     heard: Tick,
+    id: StatementId,
+    whom: Whom,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Directory {
+    bound: usize,
     known: BTreeMap<NodeName, Known>,
-    /// The statements themselves: most of what arrives is known to the byte, and is then not even
-    /// parsed.
-    statements: BTreeSet<Vec<u8>>,
+    numbers: BTreeMap<Whom, NodeName>,
+    by_id: BTreeMap<StatementId, NodeName>,
+    sums: Vec<u64>,
 }
 
 impl Directory {
-    /// Whether exactly this statement is known.
+    pub(crate) fn new(bound: usize) -> Self {
+        let (known, numbers, by_id) = Default::default();
+        Self { bound, known, numbers, by_id, sums: vec![0; DIGEST_SUMS] }
+    }
+
+    /// Whether exactly this statement is known: most of what arrives is, and is then not even
+    /// parsed.
     pub(crate) fn has(&self, statement: &[u8]) -> bool {
-        self.statements.contains(statement)
+        let holder = self.by_id.get(&id_of(statement)).and_then(|node| self.known.get(node));
+        holder.is_some_and(|known| *known.signed.bytes == *statement)
     }
 
     /// Whether a presence is newer than what is known, so that verifying it is worth the work.
@@ -47,39 +65,60 @@ impl Directory {
         self.known.get(node).map(|known| &known.signed)
     }
 
+    /// Whose number this is.
+    pub(crate) fn name(&self, whom: Whom) -> Option<&NodeName> {
+        self.numbers.get(&whom)
+    }
+
+    /// How many nodes are known.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// One of the known nodes, by a random number.
+    pub(crate) fn pick(&self, random: u64) -> Option<&NodeName> {
+        let bound = u64::try_from(self.known.len()).ok().filter(|bound| *bound > 0)?;
+        self.known.keys().nth(usize::try_from(random % bound).ok()?)
+    }
+
     /// Everybody, with the time each was last heard of.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, &SignedPresence, Tick)> {
         self.known.iter().map(|(node, known)| (node, &known.signed, known.heard))
     }
 
-    /// Keeps a verified presence if it is newer and there is room.
-    pub(crate) fn keep(&mut self, signed: SignedPresence, now: Tick) -> bool {
+    /// Keeps a verified presence if it is newer and there is room; for one whose node is `linked`
+    /// there always is.
+    pub(crate) fn keep(&mut self, signed: SignedPresence, linked: bool, now: Tick) -> bool {
         let node = signed.presence.node.clone();
-        let room = self.known.len() < DIRECTORY_MAX || self.known.contains_key(&node);
+        let room = self.known.len() < self.bound || linked || self.known.contains_key(&node);
         if !room || !self.wants(&signed.presence) {
             return false;
         }
-        self.statements.insert(signed.bytes.clone());
-        let old = self.known.insert(node, Known { signed, heard: now });
-        if let Some(old) = old {
-            self.statements.remove(&old.signed.bytes);
-        }
+        self.remove(&node);
+        let (id, whom) = (id_of(&signed.bytes), Whom::of(&node));
+        self.add_up(whom, id);
+        self.numbers.insert(whom, node.clone());
+        self.by_id.insert(id, node.clone());
+        self.known.insert(node, Known { signed, heard: now, id, whom });
         true
     }
 
     pub(crate) fn remove(&mut self, node: &NodeName) {
         if let Some(gone) = self.known.remove(node) {
-            self.statements.remove(&gone.signed.bytes);
+            self.add_up(gone.whom, gone.id);
+            self.numbers.remove(&gone.whom);
+            self.by_id.remove(&gone.id);
         }
     }
 
-    /// Forgets whoever was silent too long and is not linked; says whom.
+    /// Forgets whoever was silent for so long and is not linked; says whom.
     pub(crate) fn forget(
         &mut self,
         now: Tick,
+        silence_ms: u64,
         linked: impl Fn(&NodeName) -> bool,
     ) -> Vec<NodeName> {
-        let silent = |known: &Known| now.ms_since(known.heard) >= FORGET_MS;
+        let silent = |known: &Known| now.ms_since(known.heard) >= silence_ms;
         let gone: Vec<NodeName> = self
             .known
             .iter()
@@ -92,25 +131,55 @@ impl Directory {
         gone
     }
 
-    /// The signed presences of those `of` accepts, in lists that fit a frame each.
-    pub(crate) fn lists(&self, of: impl Fn(&NodeName) -> bool) -> Vec<Vec<Vec<u8>>> {
-        let mut lists = vec![Vec::new()];
-        let mut bytes = 0;
-        for (_, known) in self.known.iter().filter(|(node, _)| of(node)) {
-            let length = known.signed.bytes.len();
-            let full = |list: &Vec<Vec<u8>>| {
-                list.len() >= PRESENCES_PER_FRAME || bytes + length > PRESENCES_FRAME_BYTES
-            };
-            if lists.last().is_some_and(full) {
-                lists.push(Vec::new());
-                bytes = 0;
-            }
-            bytes += length;
-            if let Some(list) = lists.last_mut() {
-                list.push(known.signed.bytes.clone());
+    /// The sums over all statements.
+    pub(crate) fn digest(&self) -> Vec<u64> {
+        self.sums.clone()
+    }
+
+    /// The numbers of what is held, by sum, where `theirs` differ.
+    pub(crate) fn differing(&self, theirs: &[u64]) -> BTreeMap<u8, Vec<StatementId>> {
+        let sums = self.sums.iter().zip(theirs).zip(0..=u8::MAX);
+        let differ = sums.filter(|((ours, theirs), _)| ours != theirs);
+        let mut lists: BTreeMap<u8, Vec<StatementId>> =
+            differ.map(|(_, sum)| (sum, Vec::new())).collect();
+        if !lists.is_empty() {
+            for known in self.known.values() {
+                if let Some(list) = lists.get_mut(&known.whom.sum()) {
+                    list.push(known.id);
+                }
             }
         }
         lists
+    }
+
+    /// Of what the other side holds: the numbers that we lack, and the nodes of ours that it lacks.
+    pub(crate) fn compare(
+        &self,
+        theirs: &[(u8, Vec<StatementId>)],
+    ) -> (Vec<StatementId>, BTreeSet<NodeName>) {
+        let held: BTreeSet<StatementId> = theirs.iter().flat_map(|(_, ids)| ids).copied().collect();
+        let sums: BTreeSet<u8> = theirs.iter().map(|(sum, _)| *sum).collect();
+        let lacked = held.iter().filter(|id| !self.by_id.contains_key(id)).copied().collect();
+        let ours = self
+            .known
+            .iter()
+            .filter(|(_, known)| sums.contains(&known.whom.sum()) && !held.contains(&known.id));
+        (lacked, ours.map(|(node, _)| node.clone()).collect())
+    }
+
+    /// The nodes behind numbers, as far as they are known.
+    pub(crate) fn nodes_of(&self, ids: &[StatementId]) -> BTreeSet<NodeName> {
+        ids.iter().filter_map(|id| self.by_id.get(id).cloned()).collect()
+    }
+
+    /// The signed presences of those `of` accepts, in lists that fit a frame each.
+    pub(crate) fn lists(&self, of: impl Fn(&NodeName) -> bool) -> Vec<Vec<Vec<u8>>> {
+        lists(self.known.iter().filter(|(node, _)| of(node)).map(|(_, known)| known))
+    }
+
+    /// The signed presences of these, in lists that fit a frame each.
+    pub(crate) fn lists_of(&self, nodes: &BTreeSet<NodeName>) -> Vec<Vec<Vec<u8>>> {
+        lists(nodes.iter().filter_map(|node| self.known.get(node)))
     }
 
     /// Where a node with a role in its certificate says that it can be dialled.
@@ -128,11 +197,43 @@ impl Directory {
         self.known.iter().filter(|(_, known)| is_in(known)).map(|(n, _)| n.clone()).collect()
     }
 
-    pub(crate) fn presences(&self) -> impl Iterator<Item = &Presence> {
+    pub(crate) fn presences(&self) -> impl Iterator<Item = &Arc<Presence>> {
         self.known.values().map(|known| &known.signed.presence)
     }
 
     pub(crate) fn chains(&self) -> impl Iterator<Item = (&NodeName, &shared::feed::ChainIds)> {
         self.known.iter().map(|(node, known)| (node, &known.signed.member.ids))
     }
+
+    /// Adds a number to its sum, or takes it away: exclusive or does both.
+    fn add_up(&mut self, whom: Whom, id: StatementId) {
+        if let Some(sum) = self.sums.get_mut(usize::from(whom.sum())) {
+            *sum ^= id;
+        }
+    }
+}
+
+fn id_of(statement: &[u8]) -> StatementId {
+    let hash = sha256(statement);
+    hash.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+fn lists<'k>(of: impl Iterator<Item = &'k Known>) -> Vec<Vec<Vec<u8>>> {
+    let mut lists = vec![Vec::new()];
+    let mut bytes = 0;
+    for known in of {
+        let length = known.signed.bytes.len();
+        let full = |list: &Vec<Vec<u8>>| {
+            list.len() >= PRESENCES_PER_FRAME || bytes + length > PRESENCES_FRAME_BYTES
+        };
+        if lists.last().is_some_and(full) {
+            lists.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(list) = lists.last_mut() {
+            list.push(known.signed.bytes.to_vec());
+        }
+    }
+    lists
 }

@@ -14,6 +14,7 @@ mod circuits;
 mod dialling;
 mod directory;
 mod feeding;
+mod gossip;
 mod introducers;
 mod leads;
 pub mod limits;
@@ -25,8 +26,10 @@ mod post;
 mod punch;
 mod random;
 mod signer;
+mod topology;
 mod traces;
 mod twins;
+mod whom;
 
 pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
 pub use bucket::Rate;

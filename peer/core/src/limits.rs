@@ -7,8 +7,9 @@ use crate::bucket::Rate;
 pub const LINKS_MAX: usize = 256;
 /// Links of authorities at once: one person types one command; a script may type a few.
 pub const AUTHORITY_LINKS_MAX: usize = 4;
-/// Presences kept: ten times the full mesh, at about 1.3 kB each.
-pub const DIRECTORY_MAX: usize = 1024;
+/// Presences kept: the largest network this is made for and half as much again, at about 3 kB
+/// each, so 48 MB at the very most.
+pub const DIRECTORY_MAX: usize = 16_384;
 /// Presences in one frame: 32 P-256 presences of 1.3 kB fit 64 KiB; a byte bound applies as well.
 pub const PRESENCES_PER_FRAME: usize = 32;
 /// Bytes of presences in one frame, so that a list of ML-DSA presences fits too.
@@ -44,10 +45,70 @@ pub const HEDGE_MS: u64 = 250;
 pub const DIALS_MAX: usize = 16;
 /// Between two looks at every link's certificate dates and the set, in ms.
 pub const LOOK_MS: u64 = 1_000;
-/// Between two signatures of our own presence, in ms.
+/// Between two signatures of our own presence in a small network, in ms: what a directory says is
+/// then not older than a few minutes.
 pub const PRESENCE_MS: u64 = 240_000;
-/// Silence after which an unlinked node's presence is forgotten, in ms: three missed signatures.
+/// And for each node known, in ms: a thousand nodes then say two presences a second together,
+/// 2.6 kB/s for everybody to hear.
+pub const PRESENCE_EACH_MS: u64 = 500;
+/// But at least this often, in ms: forgetting somebody gone takes three times as long.
+pub const PRESENCE_MAX_MS: u64 = 3_600_000;
+/// Silence after which an unlinked node's presence is forgotten: so many missed signatures.
+pub const FORGET_PRESENCES: u64 = 3;
+/// Silence after which whoever we only remember is let go again, in ms.
 pub const FORGET_MS: u64 = 900_000;
+/// Nodes up to which everybody is linked with everybody, unless node.yaml says otherwise: 64 nodes
+/// are 63 links of 17 KiB each, and a revocation is everywhere after one hop.
+pub const FULL_MESH: usize = 64;
+/// What node.yaml may raise that to: the links there may be, less some for restarts.
+pub const FULL_MESH_MAX: usize = 200;
+/// HyParView's active view: with five neighbours the papers' overlays of 10,000 nodes stay
+/// connected when half of the nodes fail at once.
+pub const GOSSIP_ACTIVE: usize = 5;
+/// HyParView's passive view: the papers' six times the active one, and some.
+pub const GOSSIP_PASSIVE: usize = 40;
+/// Between two shuffles of the passive view, in ms.
+pub const GOSSIP_SHUFFLE_MS: u64 = 60_000;
+/// How long a node may take to answer that it will be a neighbour, in ms: a dial and a greeting
+/// over a slow way.
+pub const GOSSIP_NEIGHBOUR_MS: u64 = 2_000;
+/// How long an announced broadcast may be on its way before it is asked for, in ms: a few hops of
+/// 50 ms, or one retransmission.
+pub const GOSSIP_GRAFT_MS: u64 = 300;
+/// How long a broadcast is kept for whoever asks for it, in ms: ten times the above.
+pub const GOSSIP_CACHE_MS: u64 = 3_000;
+/// How long a broadcast is known for an old one, in ms.
+pub const GOSSIP_SEEN_MS: u64 = 60_000;
+/// Control messages of one neighbour in the broadcast machine: one every 5 ms is what a busy tree
+/// needs (announcements are gathered for as long), twice that is taken.
+pub const GOSSIP_CONTROL: Rate = Rate { burst: 2_000, every_ms: 2 };
+/// Broadcasts one neighbour brings: 32 KiB every 2 ms are more than a link carries to five others.
+pub const GOSSIP_DATA: Rate = Rate { burst: 2_000, every_ms: 2 };
+/// Octets of control after which the broadcast machine is made anew: it remembers announcements of
+/// what never comes, at about three times their size.
+pub const GOSSIP_RENEW_BYTES: usize = 16 * 1024 * 1024;
+/// One broadcast: half a frame, so that it fits with everything around it.
+pub const BROADCAST_BYTES_MAX: usize = 32 * 1024;
+/// Frames of the broadcast machine that wait for a link to one node, and nodes so waited for: what
+/// a newcomer's first second needs.
+pub const GOSSIP_WAITING_MAX: usize = 8;
+/// Nodes for whose link frames of the broadcast machine wait.
+pub const GOSSIP_WAITING_NODES_MAX: usize = 32;
+/// Links a node draws itself from the directory in a large network: with as many drawn by others,
+/// six that nobody could choose for it.
+pub const ANCHORS: usize = 3;
+/// Nodes one talks to at once in a large network; each is a link.
+pub const TALKS_MAX: usize = 128;
+/// How long a link is wanted after something was said on it, in ms.
+pub const TALK_MS: u64 = 60_000;
+/// How long a link that nobody wants stays, in ms: it may be wanted again.
+pub const SURPLUS_MS: u64 = 10_000;
+/// Between two digests with a random neighbour, in ms: what a broadcast missed is mended then.
+pub const DIGEST_MS: u64 = 60_000;
+/// How long news by a digest are gathered before they are compared with other neighbours, in ms.
+pub const DIGEST_SOON_MS: u64 = 500;
+/// Neighbours a digest with news is compared with.
+pub const DIGEST_FANOUT: usize = 8;
 /// Feed numbers whose acknowledgements are still carried back.
 pub const ACK_ROUTES_MAX: usize = 16;
 /// Actions waiting to be performed; the driver empties the queue after each event.

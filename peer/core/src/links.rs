@@ -4,6 +4,7 @@
 //! counted apart.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use shared::feed::{Mark, RevocationSet};
 use shared::name::NodeName;
@@ -40,13 +41,17 @@ pub struct Via {
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) member: Verified<Member>,
-    pub(crate) presence: Presence,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) direction: Direction,
     pub(crate) address: String,
     pub(crate) since: Timestamp,
     pub(crate) ready: bool,
     /// Whether its presence was news to us, so that others may want it.
     pub(crate) news: bool,
+    pub(crate) opened: Tick,
+    /// Whether we want it kept although nothing is said on it, and whether they do.
+    pub(crate) wanted: bool,
+    pub(crate) theirs_wanted: bool,
     pub(crate) heard: Tick,
     pub(crate) pinged: Tick,
     pub(crate) doubted_until: Option<Tick>,

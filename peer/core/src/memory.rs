@@ -68,7 +68,7 @@ impl Memory {
 
     /// The statements, to be saved.
     pub(crate) fn statements(&self) -> Vec<Vec<u8>> {
-        self.known.values().map(|signed| signed.bytes.clone()).collect()
+        self.known.values().map(|signed| signed.bytes.to_vec()).collect()
     }
 
     /// Everybody with their addresses, and whether it introduces newcomers.

@@ -17,6 +17,11 @@ impl Jitter {
         z ^ (z >> 31)
     }
 
+    /// Below `bound`, or 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next().checked_rem(bound).unwrap_or(0)
+    }
+
     /// Between half of `ms` and all of it.
     pub(crate) fn around(&mut self, ms: u64) -> u64 {
         let half = ms / 2;

@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "the bench of a test: what goes wrong here is the test's failure"
 )]
 
@@ -23,7 +24,7 @@ use shared::name::{Label, NetworkName, NodeName};
 use shared::presence::Presence;
 use shared::time::{Now, Tick, Timestamp};
 use shared::verify::{Anchors, Member, Verified, Verifier};
-use shared::wire::{Body, Greeting, VERSION, split};
+use shared::wire::{Body, DIGEST_SUMS, Greeting, Spread, VERSION, split};
 
 const START: i64 = 1_800_000_000;
 
@@ -123,6 +124,9 @@ impl Authority {
             roles: roles.iter().map(|role| Label::parse(role).unwrap()).collect(),
             own: own.member.ids.clone(),
             refuse_when_stale: false,
+            full_mesh: peer_core::limits::FULL_MESH,
+            directory_max: peer_core::limits::DIRECTORY_MAX,
+            epoch: std::time::Instant::now(),
             seed: 1,
         };
         let signer = Signer::new(network(), own.key, own.chain);
@@ -183,6 +187,15 @@ fn actions(node: &mut Node) -> Vec<Action> {
     std::iter::from_fn(|| node.poll_action()).collect()
 }
 
+/// What was said on a link.
+fn said_to(whom: LinkId, actions: &[Action]) -> Vec<Body> {
+    let frames = actions.iter().filter_map(|action| match action {
+        Action::Send { link, frame, .. } if *link == whom => Some(frame),
+        _ => None,
+    });
+    frames.map(|frame| Body::parse(&split(frame).unwrap().unwrap().0).unwrap()).collect()
+}
+
 #[test]
 fn a_full_rendezvous_still_takes_newcomers_and_lets_the_oldest_go() {
     let mut authority = Authority::new();
@@ -192,15 +205,21 @@ fn a_full_rendezvous_still_takes_newcomers_and_lets_the_oldest_go() {
     for n in 0..newcomers {
         let newcomer = authority.enroll(&format!("n{n:03}"), &[]);
         assert!(newcomer.arrives(&mut seed, n, now(n * 50)), "newcomer {n}");
-        let done = actions(&mut seed);
-        // Each is told of others before it may be asked to leave.
-        let told = done.iter().any(|action| match action {
-            Action::Send { link, frame, .. } if *link == LinkId(n) => {
-                let (frame, _) = split(frame).unwrap().unwrap();
-                matches!(Body::parse(&frame), Ok(Body::Presences(list, _)) if !list.is_empty())
-            }
-            _ => false,
-        });
+        let mut done = actions(&mut seed);
+        // Each is told of others, if it asks, before it may be asked to leave.
+        let empty = Body::Spread(Spread::Digest(vec![0; DIGEST_SUMS]));
+        seed.handle_body(LinkId(n), empty, now(n * 50)).unwrap();
+        let answers = actions(&mut seed);
+        for held in said_to(LinkId(n), &answers) {
+            let Body::Spread(Spread::Holds(lists)) = held else { continue };
+            let ids = lists.into_iter().flat_map(|(_, ids)| ids).collect();
+            let lacks = Body::Spread(Spread::Lacks(ids));
+            seed.handle_body(LinkId(n), lacks, now(n * 50)).unwrap();
+        }
+        done.extend(answers);
+        done.extend(actions(&mut seed));
+        let said = said_to(LinkId(n), &done);
+        let told = said.iter().any(|b| matches!(b, Body::Presences(l, _) if !l.is_empty()));
         assert!(told || n == 0, "newcomer {n} learns of nobody");
         for action in &done {
             if let Action::End { link, way } = action {

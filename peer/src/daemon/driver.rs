@@ -135,7 +135,7 @@ impl<F: Fabric> Driver<F> {
             News::Taken { link, from, priority, round, intake } => {
                 node.handle_taken(link, &from, priority, round, &intake);
             }
-            News::Queued { stream, newest } => node.handle_queued(&stream, newest),
+            News::Queued { stream, newest } => node.handle_queued(&stream, newest, now),
             News::Page { want, page, whole } => {
                 node.handle_page(&want, page.map(|page| *page), whole, now);
             }

@@ -52,9 +52,9 @@ impl Posting {
     }
 
     /// Tells the node what an earlier run has left.
-    pub(super) fn recall(&self, node: &mut Node) -> Result<(), OutboxError> {
+    pub(super) fn recall(&self, node: &mut Node, now: Now) -> Result<(), OutboxError> {
         for (stream, newest) in self.outbox.streams()? {
-            node.handle_queued(&stream, newest);
+            node.handle_queued(&stream, newest, now);
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Daemon {
         let posting =
             Posting::start(Arc::clone(&outbox), Arc::clone(&inbox), parts.news.clone())
                 .map_err(|error| Fault::failed(format!("no thread for the outbox: {error}")))?;
-        posting.recall(&mut node)?;
+        posting.recall(&mut node, clock.now())?;
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let (saving, savers) = Saving::begin(&bundle);
@@ -294,6 +294,9 @@ fn new_node(
         roles: bundle.cert.attributes.roles.iter().cloned().collect(),
         own,
         refuse_when_stale: config.stale == crate::config::Stale::Refuse,
+        full_mesh: config.full_mesh,
+        directory_max: peer_core::limits::DIRECTORY_MAX,
+        epoch: std::time::Instant::now(),
         seed: u64::from_be_bytes(host::random::bytes()?),
     };
     let signer = signer(bundle)?;

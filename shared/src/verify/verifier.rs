@@ -15,11 +15,14 @@ use crate::cert::{CertError, Facts, NodeCert, Usage};
 use crate::feed::{ChainIds, Feed, FeedError, LeafIds, Mark, News, RevocationSet, Status, Update};
 use crate::id::sha256_of;
 use crate::name::NodeName;
+use crate::presence::SignedPresence;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
-/// Chains whose path is remembered: ten times the largest full mesh.
-const PATHS_MAX: usize = 1024;
+/// Chains whose path is remembered, at about 2.5 kB each; more members than that take turns.
+const PATHS_MAX: usize = 4096;
+/// Presences remembered before those that nobody holds any more are looked for.
+const PRESENCES_MIN: usize = 1024;
 
 /// Something that passed the verifier. Nobody else can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +64,45 @@ pub struct VerifierError;
 
 /// Decides who is a member.
 pub struct Verifier {
-    anchors: RwLock<Arc<Anchors>>,
+    ground: RwLock<Arc<Ground>>,
     revoked: RwLock<RevocationSet>,
+}
+
+/// The roots, and what was verified under them: costly to find out, the same for everybody.
+pub(crate) struct Ground {
+    anchors: Arc<Anchors>,
     paths: Mutex<BTreeMap<[u8; 32], Arc<Member>>>,
+    presences: Mutex<Presences>,
+}
+
+impl Ground {
+    fn new(anchors: Anchors) -> Self {
+        let (paths, presences) = Default::default();
+        Self { anchors: Arc::new(anchors), paths, presences }
+    }
+
+    /// A presence whose path and signature were verified before; the set and the calendar are to
+    /// be asked again.
+    pub(crate) fn presence(&self, hash: &[u8; 32]) -> Option<SignedPresence> {
+        self.presences.lock().ok()?.by_hash.get(hash).cloned()
+    }
+
+    /// Remembers a presence that was verified after this ground was looked up.
+    pub(crate) fn remember(&self, hash: [u8; 32], signed: &SignedPresence) {
+        let Ok(mut presences) = self.presences.lock() else { return };
+        if presences.by_hash.len() >= presences.bound.max(PRESENCES_MIN) {
+            presences.by_hash.retain(|_, signed| signed.is_held());
+            presences.bound = presences.by_hash.len() * 2;
+        }
+        presences.by_hash.insert(hash, signed.clone());
+    }
+}
+
+#[derive(Default)]
+struct Presences {
+    by_hash: BTreeMap<[u8; 32], SignedPresence>,
+    /// How many there may be before the unused are dropped.
+    bound: usize,
 }
 
 impl Verifier {
@@ -76,11 +115,16 @@ impl Verifier {
     /// A verifier for these roots and this set.
     #[must_use]
     pub fn with_set(anchors: Anchors, set: RevocationSet) -> Self {
-        Self {
-            anchors: RwLock::new(Arc::new(anchors)),
-            revoked: RwLock::new(set),
-            paths: Mutex::new(BTreeMap::new()),
-        }
+        Self { ground: RwLock::new(Arc::new(Ground::new(anchors))), revoked: RwLock::new(set) }
+    }
+
+    /// A verifier with the same roots and a set of its own, that shares what is verified: for many
+    /// nodes in one process.
+    ///
+    /// # Errors
+    /// [`VerifierError`].
+    pub fn sibling(&self) -> Result<Self, VerifierError> {
+        Ok(Self { ground: RwLock::new(self.ground()?), revoked: RwLock::default() })
     }
 
     /// The roots as they stand.
@@ -88,7 +132,11 @@ impl Verifier {
     /// # Errors
     /// [`VerifierError`].
     pub fn anchors(&self) -> Result<Arc<Anchors>, VerifierError> {
-        self.anchors.read().map(|anchors| Arc::clone(&anchors)).map_err(|_| VerifierError)
+        Ok(Arc::clone(&self.ground()?.anchors))
+    }
+
+    pub(crate) fn ground(&self) -> Result<Arc<Ground>, VerifierError> {
+        self.ground.read().map(|ground| Arc::clone(&ground)).map_err(|_| VerifierError)
     }
 
     /// Replaces the roots; what was verified under the old ones is forgotten.
@@ -96,8 +144,7 @@ impl Verifier {
     /// # Errors
     /// [`VerifierError`].
     pub fn replace_anchors(&self, anchors: Anchors) -> Result<(), VerifierError> {
-        *self.anchors.write().map_err(|_| VerifierError)? = Arc::new(anchors);
-        self.paths.lock().map_err(|_| VerifierError)?.clear();
+        *self.ground.write().map_err(|_| VerifierError)? = Arc::new(Ground::new(anchors));
         Ok(())
     }
 
@@ -182,19 +229,20 @@ impl Verifier {
     }
 
     fn path(&self, chain: &[&[u8]], usage: Usage, now: Timestamp) -> Result<Arc<Member>, Refusal> {
-        let anchors = self.anchors().map_err(|e| broken(&e))?;
+        let ground = self.ground().map_err(|e| broken(&e))?;
+        let anchors = &ground.anchors;
         anchors.look_at(chain)?;
         let lengths: Vec<u8> =
             chain.iter().flat_map(|cert| (cert.len() as u64).to_be_bytes()).collect();
         let mut parts = vec![lengths.as_slice()];
         parts.extend_from_slice(chain);
         let key = sha256_of(&parts);
-        let known = self.paths.lock().map_err(|_| broken(&VerifierError))?.get(&key).cloned();
+        let known = ground.paths.lock().map_err(|_| broken(&VerifierError))?.get(&key).cloned();
         if let Some(member) = known.filter(|member| member.cert.usages.allow(usage)) {
             return Ok(member);
         }
-        let member = Arc::new(build(&anchors, chain, usage, now)?);
-        let mut paths = self.paths.lock().map_err(|_| broken(&VerifierError))?;
+        let member = Arc::new(build(anchors, chain, usage, now)?);
+        let mut paths = ground.paths.lock().map_err(|_| broken(&VerifierError))?;
         if paths.len() >= PATHS_MAX {
             paths.clear();
         }

@@ -42,6 +42,16 @@ pub enum Kind {
     Claims = 42,
     /// A signed receipt.
     SignedReceipt = 43,
+    /// A message of the broadcast machine.
+    Gossip = 48,
+    /// Sums over a directory.
+    Digest = 49,
+    /// What a directory holds where the sums differ.
+    Holds = 50,
+    /// What a directory lacks.
+    Lacks = 51,
+    /// Whether the sender wants the link kept.
+    Wanted = 52,
     /// To a relay: connect me with a node.
     CircuitAsk = 56,
     /// From a relay: a node wants to talk with you.
@@ -61,7 +71,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 30] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -79,6 +89,11 @@ impl Kind {
         Self::Taken,
         Self::Claims,
         Self::SignedReceipt,
+        Self::Gossip,
+        Self::Digest,
+        Self::Holds,
+        Self::Lacks,
+        Self::Wanted,
         Self::CircuitAsk,
         Self::CircuitCall,
         Self::CircuitTake,

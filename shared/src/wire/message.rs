@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 use super::batch::Post;
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
+use super::spread::Spread;
 use super::trace::Trace;
 use crate::feed::Part;
 use crate::limits::{MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX};
@@ -122,6 +123,8 @@ pub enum Body {
     Trace(Trace),
     /// About queued messages.
     Post(Post),
+    /// About directory and overlay.
+    Spread(Spread),
 }
 
 #[derive(Encode, Decode)]
@@ -154,6 +157,9 @@ impl Body {
             Kind::Batch | Kind::Taken | Kind::Claims | Kind::SignedReceipt => {
                 Post::parse(frame.kind, payload).map(Self::Post)
             }
+            Kind::Gossip | Kind::Digest | Kind::Holds | Kind::Lacks | Kind::Wanted => {
+                Spread::parse(frame.kind, payload).map(Self::Spread)
+            }
             kind => Circuit::parse(kind, payload).map(Self::Circuit),
         };
         parsed.ok_or(wrong)
@@ -179,6 +185,7 @@ impl Body {
             Self::Circuit(circuit) => circuit.kind(),
             Self::Trace(trace) => trace.kind(),
             Self::Post(post) => post.kind(),
+            Self::Spread(spread) => spread.kind(),
         }
     }
 
@@ -213,6 +220,7 @@ impl Body {
             Self::Circuit(circuit) => circuit.payload(),
             Self::Trace(trace) => trace.payload(),
             Self::Post(post) => post.payload(),
+            Self::Spread(spread) => spread.payload(),
         };
         frame_into(buffer, self.kind(), &payload)
     }

@@ -9,12 +9,14 @@ mod batch;
 mod circuit;
 mod frame;
 mod message;
+mod spread;
 mod trace;
 
 pub use batch::{Batch, Item, Number, Page, Post, Priority, Taken, Verdict};
 pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
+pub use spread::{DIGEST_SUMS, Spread, StatementId};
 pub use trace::{Hop, Trace};
 
 /// The ALPN protocol name (RFC 7301); the number is the framing's version.

@@ -1,12 +1,14 @@
 //! A newcomer: from a secured connection and a greeting to a link, or to a refusal.
 
+use std::sync::Arc;
+
 use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::verify::{Member, Verified};
-use shared::wire::{Body, Greeting, VERSION};
+use shared::wire::{Greeting, VERSION};
 
 use super::Node;
 use crate::action::{Action, Event, Way};
@@ -97,6 +99,9 @@ impl Node {
             since: now.wall,
             ready: false,
             news: false,
+            opened: now.tick,
+            wanted: self.topology.wants(&signed.presence.node),
+            theirs_wanted: true,
             heard: now.tick,
             pinged: now.tick,
             doubted_until: None,
@@ -188,9 +193,16 @@ impl Node {
         let via = entry.via.as_ref().map(|via| via.relay.node().clone());
         self.tell(Event::Linked { node: node.clone(), direction, address, via });
         self.look_at_relays(now);
-        self.send_presences(link, &node, authority);
-        if news {
-            self.pass_on(link, &node);
+        if authority {
+            self.send_expected(link);
+        } else {
+            if direction == Direction::Out {
+                self.send_digest(link);
+            }
+            self.join_overlay(link, &node, now);
+            if news {
+                self.pass_on(&node, now);
+            }
         }
         self.send_feed(link, theirs);
         if !authority {
@@ -201,26 +213,10 @@ impl Node {
         self.begin_punch(link, now);
     }
 
-    /// What we know of others: all of them to a member, the linked ones to the authority, which
-    /// waits for the acknowledgements of exactly those.
-    fn send_presences(&mut self, link: LinkId, to: &NodeName, authority: bool) {
-        let links = &self.links;
-        let lists = self.directory.lists(|node| {
-            node != to && (!authority || links.member_link(node).is_some_and(|(_, l)| l.ready))
-        });
-        let count = lists.len();
-        for (index, list) in lists.into_iter().enumerate() {
-            self.send(link, &Body::Presences(list, index + 1 == count));
-        }
-    }
-
     /// A newcomer's presence, to everybody else.
-    fn pass_on(&mut self, from: LinkId, node: &NodeName) {
-        let lists = self.directory.lists(|known| known == node);
-        let Some(list) = lists.into_iter().next().filter(|list| !list.is_empty()) else { return };
-        let body = Body::Presences(list, false);
-        for other in self.ready_links().into_iter().filter(|other| *other != from) {
-            self.send(other, &body);
+    fn pass_on(&mut self, node: &NodeName, now: Now) {
+        if let Some(bytes) = self.directory.signed(node).map(|signed| Arc::clone(&signed.bytes)) {
+            self.broadcast_presence(&bytes, now);
         }
     }
 }

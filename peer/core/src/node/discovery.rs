@@ -92,7 +92,7 @@ impl Node {
             }
         }
         if self.sign_presence(now).is_ok() {
-            self.announce();
+            self.announce(now);
         }
     }
 
@@ -137,15 +137,11 @@ impl Node {
         self.sought = kept;
         for node in BTreeMap::into_keys(gone) {
             let known = self.directory.presences().any(|known| known.node == node);
-            if !known && links.member_link(&node).is_none() && !self.is_configured(&node) {
+            if !known && links.member_link(&node).is_none() && !self.dialling.is_configured(&node) {
                 self.dialling.forget(&node);
                 self.introducers.forget(&node);
             }
         }
-    }
-
-    fn is_configured(&self, node: &NodeName) -> bool {
-        self.dialling.iter().any(|(name, known)| name == node && known.configured)
     }
 
     /// Nobody whom the feed bars is remembered.

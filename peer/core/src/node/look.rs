@@ -27,15 +27,10 @@ impl Node {
             self.answer(request, crate::Outcome::Unreachable("no answer came in time"));
         }
         if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
-            self.announce();
+            self.announce(now);
         }
-        let links = &self.links;
-        for node in self.directory.forget(now.tick, |node| links.member_link(node).is_some()) {
-            if !self.dialling.configured().contains(&node) {
-                self.dialling.forget(&node);
-                self.introducers.forget(&node);
-            }
-        }
+        self.look_at_directory(now);
+        self.look_at_overlay(now);
         self.look_around(now);
         self.look_at_traces(now);
         self.post.forget();
@@ -88,9 +83,17 @@ impl Node {
     }
 
     pub(super) fn dial_due(&mut self, now: Now) {
-        if self.barred || (self.settings.refuse_when_stale && self.is_stale(now.wall)) {
+        self.dials_held = self.settings.refuse_when_stale && self.is_stale(now.wall);
+        if self.barred || self.dials_held {
             return;
         }
+        if self.dialling.next_deadline().is_some_and(|due| now.tick >= due) {
+            self.dial_prospects(now);
+        }
+        self.dial_leads(now);
+    }
+
+    fn dial_prospects(&mut self, now: Now) {
         let verifier = Arc::clone(&self.verifier);
         let barred = |node: &NodeName| is_out(&verifier, node);
         let ours = self.own_relays();
@@ -103,7 +106,6 @@ impl Node {
         for (node, way) in self.dialling.due(now.tick, &ours, barred, may) {
             self.call(node, way, now);
         }
-        self.dial_leads(now);
     }
 
     pub(super) fn is_out(&self, node: &NodeName) -> bool {

@@ -11,11 +11,13 @@
 //! **Invariant:** after any call the table holds no link whose chain the live set bars.
 
 mod arrival;
+mod digest;
 mod discovery;
 mod look;
 mod meet;
 mod newcomers;
 mod news;
+mod overlay;
 mod post;
 mod relay;
 mod talk;
@@ -26,6 +28,7 @@ mod views;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use shared::feed::{ChainIds, Feed, Position};
 use shared::id::InstanceId;
@@ -41,15 +44,17 @@ use crate::circuits::Circuits;
 use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
 use crate::feeding::Feeding;
+use crate::gossip::Gossip;
 use crate::introducers::Introducers;
 use crate::leads::Leads;
-use crate::limits::{EVENTS_MAX, LOOK_MS, PRESENCE_MS};
+use crate::limits::{DIGEST_MS, EVENTS_MAX, LOOK_MS};
 use crate::links::{Link, LinkId, LinkView, Links};
 use crate::mail::Mail;
 use crate::memory::Memory;
 use crate::post::Post;
 use crate::random::Jitter;
 use crate::signer::Signer;
+use crate::topology::Topology;
 use crate::traces::Traces;
 use crate::twins::Twins;
 
@@ -75,6 +80,12 @@ pub struct Settings {
     pub own: ChainIds,
     /// Whether a stale feed bars new links (`true`) or is only told (`false`).
     pub refuse_when_stale: bool,
+    /// Nodes up to which everybody is linked with everybody.
+    pub full_mesh: usize,
+    /// Presences kept at most.
+    pub directory_max: usize,
+    /// Any instant: tick zero in the broadcast machine, which counts in instants.
+    pub epoch: Instant,
     /// For jitter.
     pub seed: u64,
 }
@@ -88,6 +99,12 @@ pub struct Node {
     links: Links,
     dialling: Dialling,
     directory: Directory,
+    gossip: Gossip,
+    topology: Topology,
+    /// What waits for a link with a node that may become a neighbour.
+    waiting: BTreeMap<NodeName, Vec<Body>>,
+    digest_due: Tick,
+    digest_news: bool,
     feeding: Feeding,
     mail: Mail,
     leads: Leads,
@@ -108,6 +125,8 @@ pub struct Node {
     look_due: Tick,
     stale_told: Option<bool>,
     barred: bool,
+    /// Nobody is dialled while our feed is stale and we are told to refuse then.
+    dials_held: bool,
     actions: VecDeque<Action>,
 }
 
@@ -139,13 +158,17 @@ impl Node {
         let mut node = Self {
             jitter: Jitter::new(settings.seed),
             post: Post::new(settings.boot),
-            settings,
             signer,
             verifier,
             feed,
             links: Links::default(),
-            dialling: Dialling::default(),
-            directory: Directory::default(),
+            dialling: Dialling::new(),
+            directory: Directory::new(settings.directory_max),
+            gossip: Gossip::new(&settings.node, settings.seed, settings.epoch, now.tick),
+            topology: Topology::new(settings.full_mesh),
+            waiting: BTreeMap::new(),
+            digest_due: now.tick.plus_ms(DIGEST_MS),
+            digest_news: false,
             feeding: Feeding::default(),
             mail: Mail::default(),
             leads: Leads::new(now.tick),
@@ -162,7 +185,9 @@ impl Node {
             look_due: now.tick,
             stale_told: None,
             barred: false,
+            dials_held: false,
             actions: VecDeque::new(),
+            settings,
         };
         node.sign_presence(now)?;
         node.configure(known, now);
@@ -199,9 +224,10 @@ impl Node {
     /// When [`Node::handle_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Tick {
-        let dial = if self.barred { None } else { self.dialling.next_deadline() };
-        let due = dial.map_or(self.look_due, |dial| dial.min(self.look_due));
-        self.post.next_deadline().map_or(due, |post| post.min(due))
+        let dials = !self.barred && !self.dials_held;
+        let dial = self.dialling.next_deadline().filter(|_| dials);
+        let others = [dial, self.gossip.next_deadline(), self.post.next_deadline()];
+        others.into_iter().flatten().fold(self.look_due, Tick::min)
     }
 
     /// Time has passed.
@@ -210,6 +236,8 @@ impl Node {
             self.look_due = now.tick.plus_ms(LOOK_MS);
             self.look(now);
         }
+        self.gossip.handle_timeout(now.tick);
+        self.grant_wishes(now);
         self.dial_due(now);
         self.post_due(now);
     }
@@ -247,7 +275,7 @@ impl Node {
         self.signer = signer;
         self.settings.own = own;
         self.sign_presence(now)?;
-        self.announce();
+        self.announce(now);
         Ok(())
     }
 
@@ -277,7 +305,11 @@ impl Node {
         if failure.as_ref().is_some_and(|failure| failure.code == Some(Code::WrongName)) {
             self.leads.doubt(node);
         }
+        let gone = failure.is_some();
         self.dialling.failed(node, failure, now.tick, &mut self.jitter);
+        if gone && self.links.member_link(node).is_none() {
+            self.leave_overlay(node, now);
+        }
     }
 
     /// The links, for people.
@@ -289,6 +321,12 @@ impl Node {
     /// The nodes we know of, linked or not, for people.
     pub fn prospects(&self) -> impl Iterator<Item = (&NodeName, &Prospect)> {
         self.dialling.iter()
+    }
+
+    /// How many other nodes are known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.directory.len()
     }
 
     /// This run.
@@ -316,16 +354,21 @@ impl Node {
         let signed = self.signer.sign(&self.presence);
         self.presence_bytes = signed
             .map_err(|error| Refusal::new(Code::Malformed, format!("own presence: {error}")))?;
-        self.presence_due = now.tick.plus_ms(PRESENCE_MS);
+        self.presence_due = now.tick.plus_ms(self.presence_ms());
         Ok(())
     }
 
-    /// Sends our own presence on every link.
-    fn announce(&mut self) {
-        let body = Body::Presences(vec![self.presence_bytes.clone()], false);
-        for link in self.ready_links() {
-            self.send(link, &body);
+    /// Tells everybody where we are: in a small network on each link, and by broadcast, for those
+    /// we have no link with. Without a neighbour to broadcast to, digests bring it about.
+    fn announce(&mut self, now: Now) {
+        let statement = self.presence_bytes.clone();
+        if !self.topology.is_partial() {
+            let body = Body::Presences(vec![statement.clone()], false);
+            for link in self.ready_links() {
+                self.send(link, &body);
+            }
         }
+        self.broadcast_presence(&statement, now);
     }
 
     fn ready_links(&self) -> Vec<LinkId> {
@@ -354,6 +397,7 @@ impl Node {
         }
         if self.links.member_link(node).is_none() {
             self.dialling.unlinked(node, now.tick, &mut self.jitter);
+            self.leave_overlay(node, now);
             self.look_at_relays(now);
         }
     }
@@ -362,14 +406,16 @@ impl Node {
     /// news.
     fn learn(&mut self, signed: SignedPresence, from: &NodeName, now: Now) -> bool {
         self.memory.keep(&signed, now.tick);
-        let Presence { node, addresses, relays, .. } = signed.presence.clone();
-        let news = self.directory.keep(signed, now.tick);
+        let presence = Arc::clone(&signed.presence);
+        let linked = self.links.member_link(&presence.node).is_some();
+        let news = self.directory.keep(signed, linked, now.tick);
         if news {
-            self.introducers.heard(&node, from);
-            self.dialling.learn(&self.settings.node, &node, &addresses, &relays, now.tick);
-            if self.links.member_link(&node).is_some() {
+            let Presence { node, addresses, relays, .. } = &*presence;
+            self.introducers.heard(node, from);
+            self.dialling.learn(&self.settings.node, node, addresses, relays, now.tick);
+            if linked {
                 // It may have become known only after it was linked.
-                self.dialling.linked(&node);
+                self.dialling.linked(node);
             }
         }
         news

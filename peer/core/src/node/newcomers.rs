@@ -40,11 +40,14 @@ impl Node {
         supplied
     }
 
-    /// A rendezvous keeps room for newcomers: when it runs short, whoever has been there longest
-    /// knows the others by now and gives way, with a goodbye.
+    /// When room runs short, a link that nobody wants gives way. A rendezvous goes further: whoever
+    /// has been there longest knows the others by now and gives way, with a goodbye.
     pub(super) fn make_room(&mut self, now: Now) {
         let short = self.links.members() + RENDEZVOUS_RESERVE >= LINKS_MAX;
-        if !short || !self.settings.roles.iter().any(|role| role.as_str() == RENDEZVOUS) {
+        if !short || self.close_idle(now) {
+            return;
+        }
+        if !self.settings.roles.iter().any(|role| role.as_str() == RENDEZVOUS) {
             return;
         }
         let introduced = |link: &Link| {

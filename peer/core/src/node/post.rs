@@ -115,7 +115,8 @@ impl Node {
     }
 
     /// The outbox has messages of a stream up to a number; at the start, of each it was left with.
-    pub fn handle_queued(&mut self, stream: &StreamId, newest: Number) {
+    pub fn handle_queued(&mut self, stream: &StreamId, newest: Number, now: Now) {
+        self.talk_with(&stream.to, now);
         self.post.queued(stream, newest, self.link_to(&stream.to));
         let mark = self.verifier.read_set(|set| set.revocation_of(&stream.to)).ok().flatten();
         if let Some(mark) = mark {
@@ -209,6 +210,7 @@ impl Node {
     }
 
     fn take_batch(&mut self, link: LinkId, from: NodeName, batch: Batch, now: Now) {
+        self.talk_with(&from, now);
         match self.may_receive(&from, &batch, now) {
             Ok(()) => self.push(Action::Store { link, from, batch }),
             Err(code) => {
@@ -255,6 +257,7 @@ impl Node {
     }
 
     fn hear_taken(&mut self, from: &NodeName, taken: &Taken, now: Now) {
+        self.talk_with(from, now);
         for effect in self.post.taken(from, taken, now.tick, &mut self.jitter) {
             match effect {
                 Effect::Settle(stream, through) => self.push(Action::Settle { stream, through }),

@@ -152,7 +152,7 @@ impl Node {
         if linked != self.presence.relays {
             self.presence.relays = linked;
             if self.sign_presence(now).is_ok() {
-                self.announce();
+                self.announce(now);
             }
         }
     }

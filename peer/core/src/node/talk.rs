@@ -1,7 +1,6 @@
 //! Frames in the hall: pings, presences, messages and their receipts.
 
 use shared::name::NodeName;
-use shared::presence::SignedPresence;
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::wire::{Body, Message, Receipt};
@@ -45,11 +44,12 @@ impl Node {
             Body::FeedWant(number) => self.send_feed(link, number),
             Body::FeedAck(ack) => self.carry_back(link, ack),
             Body::Presences(list, _) => self.take_presences(link, &list, now)?,
-            Body::Message(message) => self.take_message(link, message)?,
+            Body::Message(message) => self.take_message(link, message, now)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),
             Body::Post(post) => return self.take_post(link, post, now),
+            Body::Spread(spread) => return self.take_spread(link, spread, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
@@ -58,45 +58,13 @@ impl Node {
         Ok(())
     }
 
-    fn take_presences(&mut self, link: LinkId, list: &[Vec<u8>], now: Now) -> Result<(), Refusal> {
-        let Some(from) = self.links.get(link).map(|entry| entry.member.node().clone()) else {
-            return Ok(());
-        };
-        let mut fresh = Vec::new();
-        for bytes in list.iter().filter(|bytes| !self.directory.has(bytes)).collect::<Vec<_>>() {
-            let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
-            let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
-            if said.node == self.settings.node || !self.directory.wants(&said) {
-                self.suspect(bytes, &said, now);
-                continue;
-            }
-            let network = &self.settings.network;
-            // One that does not verify is dropped, not punished: its node may just have been
-            // revoked, and the messenger may not know it yet.
-            let Ok(signed) = SignedPresence::verify(bytes, network, &self.verifier, now.wall)
-            else {
-                continue;
-            };
-            if !is_authority(&signed.member) && self.learn(signed, &from, now) {
-                fresh.push(bytes.clone());
-            }
-        }
-        if !fresh.is_empty() {
-            let body = Body::Presences(fresh, false);
-            for other in self.ready_links().into_iter().filter(|other| *other != link) {
-                self.send(other, &body);
-            }
-        }
-        self.dial_due(now);
-        Ok(())
-    }
-
-    fn take_message(&mut self, link: LinkId, message: Message) -> Result<(), Refusal> {
+    fn take_message(&mut self, link: LinkId, message: Message, now: Now) -> Result<(), Refusal> {
         let Some(entry) = self.links.get(link) else { return Ok(()) };
         if is_authority(&entry.member) {
             return Err(Refusal::new(Code::Malformed, "the authority sends no messages"));
         }
         let (from, instance) = (entry.member.node().clone(), entry.presence.instance);
+        self.talk_with(&from, now);
         let Message { id, body } = message;
         self.push(Action::Deliver { link, from, instance, id, body });
         Ok(())
@@ -141,6 +109,7 @@ impl Node {
     }
 
     fn begin(&mut self, request: RequestId, to: &NodeName, now: Now) -> Option<(LinkId, u64)> {
+        self.talk_with(to, now);
         let link = self.links.member_link(to).filter(|(_, link)| link.ready).map(|(id, _)| id);
         let Some(link) = link else {
             let outcome = self.why_not(to);

@@ -40,7 +40,7 @@ impl Node {
     /// that is told; an old statement of an earlier run proves nothing.
     pub(super) fn suspect(&mut self, bytes: &[u8], said: &Presence, now: Now) {
         let own = said.node == self.settings.node;
-        let known = self.directory.signed(&said.node).map(|known| &known.presence);
+        let known = self.directory.signed(&said.node).map(|known| &*known.presence);
         let Some(known) = known.or(own.then_some(&self.presence)) else { return };
         let worth = said.proves_copy(known)
             && self.twins.may_check(&said.instance, &known.instance, now.tick);
@@ -69,7 +69,7 @@ impl Node {
     fn tell_twins(&mut self, known: &SignedPresence, other: &SignedPresence) {
         if self.twins.is_news(&known.presence.instance, &other.presence.instance) {
             let node = known.presence.node.clone();
-            let statements = [known.bytes.clone(), other.bytes.clone()];
+            let statements = [known.bytes.to_vec(), other.bytes.to_vec()];
             self.tell(Event::Twins { node, statements });
         }
     }

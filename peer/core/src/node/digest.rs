@@ -1,0 +1,167 @@
+//! Directories in the hall: presences that come, and digests that find what is missing.
+//!
+//! When a link comes up its dialler sends the sums of its directory; the listener answers with
+//! what it holds where they differ, and each sends what the other lacks. Whoever learnt something
+//! by it compares with a few others soon: so two halves of a network that meet again become one,
+//! link by link, and where nothing is new it costs 2 KiB.
+
+use shared::name::NodeName;
+use shared::presence::SignedPresence;
+use shared::refusal::{Code, Refusal};
+use shared::time::Now;
+use shared::wire::{Body, Spread, StatementId};
+
+use super::Node;
+use crate::limits::{DIGEST_FANOUT, DIGEST_MS, DIGEST_SOON_MS};
+use crate::links::{LinkId, is_authority};
+
+impl Node {
+    /// Presences that a digest found missing, or that an older way of asking brought.
+    pub(super) fn take_presences(
+        &mut self,
+        link: LinkId,
+        list: &[Vec<u8>],
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Some(from) = self.links.get(link).map(|link| link.member.node().clone()) else {
+            return Ok(());
+        };
+        let mut news = false;
+        for bytes in list {
+            let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
+            let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
+            // What a node says of itself, it says to everybody.
+            news |= self.take_presence(bytes, &from, now) && said.node != from;
+        }
+        if news {
+            let soon = now.tick.plus_ms(DIGEST_SOON_MS);
+            self.digest_due = self.digest_due.min(soon);
+            self.digest_news = true;
+        }
+        self.dial_due(now);
+        Ok(())
+    }
+
+    /// One presence, by whatever way; says whether it was news. One that does not verify is
+    /// dropped, not punished: its node may just have been revoked, and the messenger may not know.
+    pub(super) fn take_presence(&mut self, bytes: &[u8], from: &NodeName, now: Now) -> bool {
+        if self.directory.has(bytes) {
+            return false;
+        }
+        let Some(said) = SignedPresence::peek(bytes) else { return false };
+        if said.node == self.settings.node || !self.directory.wants(&said) {
+            self.suspect(bytes, &said, now);
+            return false;
+        }
+        let network = &self.settings.network;
+        let signed = SignedPresence::verify(bytes, network, &self.verifier, now.wall);
+        let signed = signed.ok().filter(|signed| !is_authority(&signed.member));
+        signed.is_some_and(|signed| self.learn(signed, from, now))
+    }
+
+    pub(super) fn send_digest(&mut self, link: LinkId) {
+        let digest = self.directory.digest();
+        self.send(link, &Body::Spread(Spread::Digest(digest)));
+    }
+
+    pub(super) fn take_spread(
+        &mut self,
+        link: LinkId,
+        spread: Spread,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let authority = self.links.get(link).is_some_and(|link| is_authority(&link.member));
+        if authority {
+            return Err(Refusal::new(Code::Malformed, "the authority keeps no directory"));
+        }
+        match spread {
+            Spread::Gossip(frame) => {
+                let malformed = || Refusal::new(Code::Malformed, "an unreadable broadcast");
+                self.take_gossip(link, &frame, now).ok_or_else(malformed)?;
+            }
+            Spread::Digest(sums) => self.take_digest(link, &sums),
+            Spread::Holds(lists) => self.take_holds(link, &lists),
+            Spread::Lacks(ids) => {
+                let nodes = self.directory.nodes_of(&ids);
+                self.send_lists(link, self.directory.lists_of(&nodes));
+            }
+            Spread::Wanted(wanted) => self.take_wanted(link, wanted),
+        }
+        Ok(())
+    }
+
+    fn take_digest(&mut self, link: LinkId, sums: &[u64]) {
+        let differing = self.directory.differing(sums);
+        let mut lists: Vec<(u8, Vec<StatementId>)> = Vec::new();
+        let mut count = 0;
+        for (sum, ids) in differing {
+            // A sum costs three octets more than its numbers; a frame takes this many safely.
+            count += ids.len() + 1;
+            if count > shared::limits::SPREAD_IDS_MAX {
+                let full = std::mem::take(&mut lists);
+                self.send(link, &Body::Spread(Spread::Holds(full)));
+                count = ids.len() + 1;
+            }
+            lists.push((sum, ids));
+        }
+        if !lists.is_empty() {
+            self.send(link, &Body::Spread(Spread::Holds(lists)));
+        }
+    }
+
+    fn take_holds(&mut self, link: LinkId, theirs: &[(u8, Vec<StatementId>)]) {
+        let (lacked, ours) = self.directory.compare(theirs);
+        for ids in lacked.chunks(shared::limits::SPREAD_IDS_MAX) {
+            self.send(link, &Body::Spread(Spread::Lacks(ids.to_vec())));
+        }
+        self.send_lists(link, self.directory.lists_of(&ours));
+    }
+
+    /// To the authority: those whose acknowledgement it should wait for. In a full mesh that is
+    /// whoever is linked, in a large network whoever is known.
+    pub(super) fn send_expected(&mut self, link: LinkId) {
+        let (links, partial) = (&self.links, self.topology.is_partial());
+        let linked = |node: &NodeName| links.member_link(node).is_some_and(|(_, l)| l.ready);
+        let lists = self.directory.lists(|node| partial || linked(node));
+        let count = lists.len();
+        for (index, list) in lists.into_iter().enumerate() {
+            self.send(link, &Body::Presences(list, index + 1 == count));
+        }
+    }
+
+    fn send_lists(&mut self, link: LinkId, lists: Vec<Vec<Vec<u8>>>) {
+        for list in lists.into_iter().filter(|list| !list.is_empty()) {
+            self.send(link, &Body::Presences(list, false));
+        }
+    }
+
+    /// The part of the regular look that is about the directory.
+    pub(super) fn look_at_directory(&mut self, now: Now) {
+        if now.tick >= self.digest_due {
+            let fanout = if self.digest_news { DIGEST_FANOUT } else { 1 };
+            self.digest_news = false;
+            self.digest_due = now.tick.plus_ms(self.jitter.around(DIGEST_MS));
+            for link in self.some_links(fanout) {
+                self.send_digest(link);
+            }
+        }
+        let (links, silence) = (&self.links, self.forget_ms());
+        let linked = |node: &NodeName| links.member_link(node).is_some();
+        for node in self.directory.forget(now.tick, silence, linked) {
+            self.topology.give_up(&node);
+            if !self.dialling.is_configured(&node) {
+                self.dialling.forget(&node);
+                self.introducers.forget(&node);
+            }
+        }
+    }
+
+    /// Some members' links by our own dice, wanted ones first.
+    fn some_links(&mut self, count: usize) -> Vec<LinkId> {
+        let members = self.links.iter().filter(|(_, l)| l.ready && !is_authority(&l.member));
+        let mut all: Vec<(bool, LinkId)> = members.map(|(id, l)| (!l.wanted, id)).collect();
+        let dice = self.jitter.below(u64::MAX);
+        all.sort_by_key(|(surplus, id)| (*surplus, id.0.wrapping_mul(dice | 1)));
+        all.into_iter().take(count).map(|(_, id)| id).collect()
+    }
+}
