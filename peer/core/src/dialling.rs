@@ -132,6 +132,7 @@ impl Prospect {
     const fn again(&mut self, at: Tick) {
         self.tried = 0;
         self.hedge_at = None;
+        self.ways = 0;
         self.next_try = at;
     }
 

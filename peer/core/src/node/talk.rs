@@ -7,6 +7,7 @@ use shared::wire::{Body, Message, Receipt};
 
 use super::Node;
 use crate::action::{Action, Event, Outcome, RequestId};
+use crate::dialling::{By, DialFailure};
 use crate::links::{LinkId, is_authority};
 
 impl Node {
@@ -25,8 +26,11 @@ impl Node {
         {
             let node = gone.member.node().clone();
             self.forget_link(link, &node, now);
-            let (address, code) = (gone.address, refusal.code);
-            self.tell(Event::Refused { node, address, code, detail: refusal.detail.clone() });
+            let (address, code, detail) = (gone.address, refusal.code, refusal.detail.clone());
+            let (by, at) = (By::Us, now.wall);
+            let failure = DialFailure { code: Some(code), by, detail: detail.clone(), at };
+            self.dialling.failed(&node, Some(failure), now.tick, &mut self.jitter);
+            self.tell(Event::Refused { node, address, code, detail });
         }
         outcome
     }
