@@ -15,9 +15,13 @@
 )]
 
 mod authority;
+pub mod gauge;
 mod host;
+pub mod plot;
 mod queue;
 mod random;
+pub mod report;
+pub mod scale;
 mod wires;
 mod world;
 

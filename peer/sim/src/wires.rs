@@ -123,6 +123,16 @@ impl Wires {
         self.ends.values().filter(|wire| wire.far_host == host).count()
     }
 
+    /// With whom each of so many hosts is connected.
+    #[must_use]
+    pub fn neighbours(&self, hosts: usize) -> Vec<Vec<usize>> {
+        let mut neighbours = vec![Vec::new(); hosts];
+        for wire in self.ends.values() {
+            neighbours[wire.host].push(wire.far_host);
+        }
+        neighbours
+    }
+
     /// How many connections there ever were.
     #[must_use]
     pub const fn count(&self) -> u64 {

@@ -4,7 +4,7 @@ mod carry;
 mod dial;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peer_core::{Action, Call, DialFailure, Ended, Event, LinkId, Node, Settings, Signer};
@@ -92,6 +92,12 @@ pub struct World {
     pub traffic: BTreeMap<u8, (u64, u64)>,
     /// A host, and when somebody's link with it ended last.
     pub watched: Option<(usize, u64)>,
+    /// Who was revoked, or suspended and not resumed.
+    pub out: BTreeSet<usize>,
+    /// A number of the feed, and how many hosts have come to it since it was set.
+    pub awaited: u64,
+    /// How many of them.
+    pub informed: usize,
     queue: Queue<Happening>,
     by_address: BTreeMap<String, usize>,
     /// What a partition holds up.
@@ -126,6 +132,9 @@ impl World {
             knocks: BTreeMap::new(),
             traffic: BTreeMap::new(),
             watched: None,
+            out: BTreeSet::new(),
+            awaited: 0,
+            informed: 0,
             queue: Queue::default(),
             by_address: BTreeMap::new(),
             held: Vec::new(),
@@ -141,15 +150,22 @@ impl World {
 
     /// One more host; it is told one of the introducers.
     pub fn add(&mut self) -> usize {
+        self.add_with_skew(0)
+    }
+
+    /// One more host, with a clock that is ahead by so many ms.
+    pub fn add_with_skew(&mut self, skew_ms: i64) -> usize {
         let index = self.hosts.len();
         let papers = self.authority.enroll(&name(index));
         let verifier = Arc::new(self.fresh_verifier());
         let mut feed = Feed::empty(network());
-        let now = self.now();
+        let now = ahead(self.now(), skew_ms);
         let _ = verifier.apply_feed(&mut feed, self.authority.whole_feed(), now.wall).unwrap();
-        let node = self.node(index, 1, &papers, (&verifier, feed));
+        let node = self.node(index, 1, &papers, (&verifier, feed), now);
         self.by_address.insert(address(index), index);
-        self.hosts.push(Host::new(node, papers, verifier));
+        let mut host = Host::new(node, papers, verifier);
+        host.skew_ms = skew_ms;
+        self.hosts.push(host);
         self.settle(index);
         index
     }
@@ -167,8 +183,8 @@ impl World {
         boot: u64,
         papers: &Enrolled,
         (verifier, feed): (&Arc<Verifier>, Feed),
+        now: Now,
     ) -> Node {
-        let now = self.now();
         let settings = Settings {
             network: network(),
             node: name(index),
@@ -208,9 +224,7 @@ impl World {
     /// The time as a host's clock shows it.
     #[must_use]
     pub fn now_at(&self, index: usize) -> Now {
-        let mut now = self.now();
-        now.wall = Timestamp::from_ms(now.wall.ms() + self.hosts[index].skew_ms);
-        now
+        ahead(self.now(), self.hosts[index].skew_ms)
     }
 
     /// How many things happened or will: two runs that agree in it went the same way.
@@ -229,7 +243,9 @@ impl World {
         let host = &mut self.hosts[index];
         let number = host.node.position().number;
         if number != host.number {
+            let informed = host.number < self.awaited && number >= self.awaited;
             (host.number, host.learnt_ms) = (number, now_ms);
+            self.informed += usize::from(informed && !self.out.contains(&index));
         }
         let due = host.node.next_deadline().ms().max(now_ms + 1);
         if due < host.wake_ms || host.wake_ms <= now_ms {
@@ -339,6 +355,13 @@ impl World {
         (0..self.hosts.len()).filter(|i| of(*i)).all(|i| self.links_of(i) + 1 == members)
     }
 
+    /// Whether everybody of these is linked with everybody else of these.
+    pub fn is_full_mesh_among(&self, of: impl Fn(usize) -> bool) -> bool {
+        let members: Vec<usize> = (0..self.hosts.len()).filter(|index| of(*index)).collect();
+        let linked = |a: &usize, b: &usize| a == b || self.has_link(*a, *b);
+        members.iter().all(|a| members.iter().all(|b| linked(a, b)))
+    }
+
     /// The authority tells one node; gives the number of the entry.
     ///
     /// # Panics
@@ -347,6 +370,10 @@ impl World {
         let (cert, now) = (self.hosts[whom].cert(), self.now());
         let update = self.authority.act(act, &name(whom), cert, now.wall);
         let now = self.now_at(at);
+        match act {
+            Act::Resume => self.out.remove(&whom),
+            _ => self.out.insert(whom),
+        };
         self.hosts[at].node.handle_feed(update, now).unwrap();
         self.settle(at);
         self.hosts[at].number
@@ -358,6 +385,11 @@ impl World {
         self.hosts[from].node.handle_send(request, to, body.to_vec(), now);
         self.settle(from);
     }
+}
+
+fn ahead(mut now: Now, skew_ms: i64) -> Now {
+    now.wall = Timestamp::from_ms(now.wall.ms() + skew_ms);
+    now
 }
 
 fn instance(index: usize, boot: u64) -> InstanceId {

@@ -65,7 +65,7 @@ impl World {
         let mut feed = Feed::empty(network());
         let _ = verifier.apply_feed(&mut feed, saved, now.wall).unwrap();
         let papers = self.hosts[index].papers.copy();
-        let node = self.node(index, run, &papers, (&verifier, feed));
+        let node = self.node(index, run, &papers, (&verifier, feed), now);
         let host = &mut self.hosts[index];
         (host.node, host.verifier, host.run, host.up) = (node, verifier, run, true);
         host.wake_ms = u64::MAX;
