@@ -11,7 +11,7 @@ help:
 	@echo "make test      prove it: unit, simulation and end-to-end tests"
 	@echo "make lab       twelve hosts, NATs, a partition, on network namespaces (root)"
 	@echo "make lint      formatting and clippy, as CI runs them"
-	@echo "make sim       the seeded simulation alone; SEED=N replays one seed"
+	@echo "make sim       networks of SIZES=\"$(SIZES)\" nodes into docs/scale.*; SEED=N replays one"
 	@echo "make bench     the benchmarks"
 	@echo "make fuzz      every fuzz target for FUZZ_S seconds (cargo-fuzz, nightly)"
 	@echo "make man       man pages into docs/man"
@@ -43,8 +43,10 @@ deny:
 bench:
 	$(CARGO) run --release --locked -p benches
 
+SIZES ?= 100 1000
+SEED ?= 1
 sim:
-	$(CARGO) test --locked -p sim -- --nocapture
+	$(CARGO) run --release --locked -p sim -- $(SIZES) --seed $(SEED)
 
 FUZZ_S ?= 60
 fuzz:

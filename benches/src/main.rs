@@ -19,6 +19,7 @@ mod mesh;
 mod pipe;
 mod report;
 mod send;
+mod sim;
 mod start;
 mod verify;
 mod world;
@@ -41,7 +42,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
@@ -52,6 +53,8 @@ const GROUPS: [Group; 10] = [
     ("revoke.cut_ms", cut::measure),
     ("send", send::measure),
     ("start.listening_ms", start::measure),
+    ("sim", sim::measure),
+    ("idle", sim::measure_idle),
 ];
 
 fn main() -> Result<()> {
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
     tls::warm_up()?;
     match &wish.child {
         Some((memory::CHILD, which)) => return memory::child(which),
+        Some((sim::CHILD, what)) => return sim::child(what),
         Some((_, count)) => return load::child(count),
         None => {}
     }
@@ -95,6 +99,7 @@ impl Wish {
                     Some(folder) => wish.out = PathBuf::from(folder),
                     None => bail!("--out needs a folder"),
                 },
+                sim::CHILD => wish.child = args.next().map(|what| (sim::CHILD, what)),
                 memory::CHILD => wish.child = args.next().map(|which| (memory::CHILD, which)),
                 load::CHILD => wish.child = args.next().map(|count| (load::CHILD, count)),
                 flag if flag.starts_with('-') => bail!("unknown option {flag}"),

@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 14] = [
+const TARGETS: [(&str, Target); 18] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -37,6 +37,10 @@ const TARGETS: [(&str, Target); 14] = [
     ("send.durable_256", Target::ValueMin(50_000.0)),
     ("start.listening_ms", Target::ValueMax(150.0)),
     ("verify.us.revoked_1m.against_none", Target::RatioMax(1.05)),
+    ("sim.revoke_ms.nodes_1000.p100", Target::ValueMax(1000.0)),
+    ("sim.revoke_ms.nodes_10000.p100", Target::ValueMax(2000.0)),
+    ("idle.cpu_percent", Target::ValueMax(1.0)),
+    ("idle.bytes_s", Target::ValueMax(5000.0)),
 ];
 
 impl Target {

@@ -159,6 +159,15 @@ pub fn measure(nodes: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Scale {
     }
 }
 
+/// Measures only what a network costs in which nothing happens.
+#[must_use]
+pub fn measure_idle(nodes: usize, seed: u64) -> Idle {
+    let mut world = World::planned(&plan(nodes, seed));
+    world.until("one network", CONVERGE_MS, is_one_network_now_and_then());
+    world.run(REST_MS);
+    idle(&mut world)
+}
+
 /// All start at once; one in a hundred is an introducer.
 fn plan(size: usize, seed: u64) -> Plan {
     let weather = Weather { one_way_ms: ONE_WAY_MS, loss_percent: LOSSES[0] };

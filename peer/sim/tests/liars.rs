@@ -1,6 +1,10 @@
 //! A member that lies: whatever it says is refused or does nothing, and nobody else notices.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on is to stop"
+)]
 
 use peer_core::limits::INTRODUCED_DIALS;
 use shared::id::InstanceId;

@@ -1,6 +1,10 @@
 //! Machines that come and go, and clocks that are wrong.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on is to stop"
+)]
 
 use shared::feed::Act;
 use shared::refusal::Code;

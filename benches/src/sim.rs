@@ -1,0 +1,68 @@
+//! `sim.*` and `idle.*`: what the simulator says of networks that are larger than any machine here.
+//!
+//! Each size runs in a process of its own, as in `load`. The curves with all their figures are in
+//! docs/scale.md; these are the ones that have targets.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use sim::scale::{self, Idle, Scale};
+
+use crate::harness::{Effort, Figure, Samples};
+
+/// The hidden option of the process that simulates; `spread SIZE` or `idle SIZE` follows as one word.
+pub(crate) const CHILD: &str = "--sim";
+const SEED: u64 = 1;
+/// The loss that targets are for, in percent.
+const LOSS: u64 = 5;
+
+/// Measures revocations in two sizes.
+pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for nodes in [effort.pick(100, 1_000), effort.pick(200, 10_000)] {
+        let scale: Scale = serde_json::from_slice(&start(&format!("spread:{nodes}"))?)?;
+        let at_loss = scale.revocations.iter().find(|r| r.loss_percent == LOSS);
+        let revocation = at_loss.context("no revocation at the loss of the targets")?;
+        let times =
+            [("p50", revocation.p50_ms), ("p99", revocation.p99_ms), ("p100", revocation.p100_ms)];
+        for (share, ms) in times {
+            figures.push(figure(&format!("sim.revoke_ms.nodes_{nodes}.{share}"), "ms", ms));
+        }
+        let name = format!("sim.bytes_per_node.nodes_{nodes}");
+        figures.push(figure(&name, "bytes", revocation.bytes_each));
+    }
+    Ok(figures)
+}
+
+/// Measures what a node costs in a network of a thousand in which nothing happens.
+pub(crate) fn measure_idle(effort: Effort) -> Result<Vec<Figure>> {
+    let nodes = effort.pick(100, 1_000);
+    let idle: Idle = serde_json::from_slice(&start(&format!("idle:{nodes}"))?)?;
+    Ok(vec![
+        figure("idle.cpu_percent", "% of a core", idle.cpu_percent),
+        figure("idle.bytes_s", "bytes/s", idle.bytes_s.mean),
+    ])
+}
+
+fn figure(name: &str, unit: &str, value: f64) -> Figure {
+    Figure::new(name, unit, &Samples(vec![value]))
+}
+
+fn start(what: &str) -> Result<Vec<u8>> {
+    let output = Command::new(std::env::current_exe()?).args([CHILD, what]).output()?;
+    if !output.status.success() {
+        bail!("{what}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
+}
+
+/// Runs in the child: prints what was measured as JSON.
+pub(crate) fn child(what: &str) -> Result<()> {
+    let (kind, nodes) = what.split_once(':').context("KIND:SIZE is missing")?;
+    let nodes: usize = nodes.parse()?;
+    let json = match kind {
+        "idle" => serde_json::to_string(&scale::measure_idle(nodes, SEED))?,
+        _ => serde_json::to_string(&scale::measure(nodes, SEED, &mut |_| {}))?,
+    };
+    crate::report::print(&json)
+}
