@@ -10,7 +10,7 @@ use sim::scale::{self, Idle, Scale};
 
 use crate::harness::{Effort, Figure, Samples};
 
-/// The hidden option of the process that simulates; `spread SIZE` or `idle SIZE` follows as one word.
+/// The hidden option of the process that simulates; `spread:SIZE` or `idle:SIZE` follows.
 pub(crate) const CHILD: &str = "--sim";
 const SEED: u64 = 1;
 /// The loss that targets are for, in percent.
