@@ -50,7 +50,8 @@ fn a_killed_node_that_missed_a_revocation_learns_of_it_when_it_starts() {
     assert_eq!(world.hosts[4].number, 1);
 }
 
-/// Five minutes between two clocks are forgiven; whoever is further ahead hears a code until its clock is right.
+/// Five minutes between two clocks are forgiven; whoever is further ahead hears a code until its
+/// clock is right.
 #[test]
 fn clocks_may_be_wrong_by_minutes_and_not_by_hours() {
     let mut world = World::new(0, 1);
