@@ -212,7 +212,7 @@ fn links(world: &World) -> Spread {
 }
 
 fn known(world: &World) -> Spread {
-    let of = |index: usize| world.hosts[index].node.prospects().count();
+    let of = |index: usize| world.hosts[index].node.known();
     spread(live(world).into_iter().map(|index| of(index) as f64))
 }
 
