@@ -97,6 +97,9 @@ pub const GOSSIP_WAITING_NODES_MAX: usize = 32;
 /// Links a node draws itself from the directory in a large network: with as many drawn by others,
 /// six that nobody could choose for it.
 pub const ANCHORS: usize = 3;
+/// Between two draws of another anchor, in ms: after a partition each half has only its own, and a
+/// thousand that draw find the other half in a tenth of a second; a handshake a minute is 0.2 kB/s.
+pub const ANCHOR_MS: u64 = 60_000;
 /// Nodes one talks to at once in a large network; each is a link.
 pub const TALKS_MAX: usize = 128;
 /// How long a link is wanted after something was said on it, in ms.

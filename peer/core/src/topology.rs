@@ -20,6 +20,8 @@ pub(crate) struct Topology {
     partial: bool,
     neighbours: BTreeSet<NodeName>,
     anchors: BTreeSet<NodeName>,
+    /// When one anchor gives way to another.
+    turn_due: Tick,
     talks: BTreeMap<NodeName, Tick>,
 }
 
@@ -30,6 +32,7 @@ impl Topology {
             partial: false,
             neighbours: BTreeSet::new(),
             anchors: BTreeSet::new(),
+            turn_due: Tick::from_ms(0),
             talks: BTreeMap::new(),
         }
     }
@@ -94,6 +97,19 @@ impl Topology {
         self.anchors.insert(node);
     }
 
+    /// Lets one anchor go if it is time: whoever only keeps what it has never meets the other half
+    /// of a network that was divided.
+    pub(crate) fn turn(&mut self, dice: u64, wait_ms: u64, now: Tick) -> Option<NodeName> {
+        if self.anchors.len() < ANCHORS || now < self.turn_due {
+            return None;
+        }
+        self.turn_due = now.plus_ms(wait_ms);
+        let at = usize::try_from(dice % self.anchors.len() as u64).unwrap_or_default();
+        let gone = self.anchors.iter().nth(at).cloned()?;
+        self.anchors.remove(&gone);
+        Some(gone)
+    }
+
     /// A node did not answer, or is gone.
     pub(crate) fn give_up(&mut self, node: &NodeName) {
         self.neighbours.remove(node);
@@ -126,6 +142,21 @@ mod tests {
         assert!((1..4).all(|index| !topology.wants(&node(index))));
         assert!(!topology.resize(49), "in between it stays what it was");
         assert!(topology.resize(48) && topology.wants(&node(9)));
+    }
+
+    #[test]
+    fn one_anchor_at_a_time_gives_way_when_it_is_time() {
+        let mut topology = Topology::new(0);
+        topology.resize(1);
+        let now = Tick::from_ms(1_000);
+        assert_eq!(topology.turn(0, 500, now), None, "there is none yet");
+        for index in 0..ANCHORS {
+            topology.anchor(node(index));
+        }
+        assert_eq!(topology.turn(1, 500, now), Some(node(1)));
+        topology.anchor(node(9));
+        assert_eq!(topology.turn(1, 500, Tick::from_ms(1_499)), None, "not yet");
+        assert!(topology.turn(1, 500, Tick::from_ms(1_500)).is_some());
     }
 
     #[test]

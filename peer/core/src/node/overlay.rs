@@ -9,7 +9,7 @@ use super::Node;
 use crate::action::Way;
 use crate::gossip::Wish;
 use crate::limits::{
-    FORGET_PRESENCES, GOSSIP_WAITING_MAX, GOSSIP_WAITING_NODES_MAX, PRESENCE_EACH_MS,
+    ANCHOR_MS, FORGET_PRESENCES, GOSSIP_WAITING_MAX, GOSSIP_WAITING_NODES_MAX, PRESENCE_EACH_MS,
     PRESENCE_MAX_MS, PRESENCE_MS, SURPLUS_MS,
 };
 use crate::links::{LinkId, RELAY_ROLE, is_authority};
@@ -161,6 +161,10 @@ impl Node {
         }
         if !self.gossip.is_joined() {
             self.seek_neighbour(now);
+        }
+        let (dice, wait_ms) = (self.jitter.below(u64::MAX), self.jitter.around(ANCHOR_MS));
+        if let Some(node) = self.topology.turn(dice, wait_ms, now.tick) {
+            self.rewant(&node);
         }
         if self.topology.lacks_anchor() {
             self.draw_anchor();
