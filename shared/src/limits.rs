@@ -17,6 +17,18 @@ pub const RELAYS_MAX: usize = 3;
 pub const PUNCH_ADDRESSES_MAX: usize = 2;
 /// Numbers of statements in one frame: 48 KiB of them, so that a frame is never refused for them.
 pub const SPREAD_IDS_MAX: usize = 6144;
+/// Rules of a policy: a hundred is a large one, and a page of text each would be unreadable.
+pub const POLICY_RULES_MAX: usize = 256;
+/// Quotas of a policy.
+pub const POLICY_QUOTAS_MAX: usize = 64;
+/// Filters and other grants in one rule.
+pub const POLICY_GRANTS_MAX: usize = 64;
+/// Nodes, groups and roles in one rule: who needs more makes a group.
+pub const POLICY_NAMES_MAX: usize = 256;
+/// A policy without its signature: with one and its chain it fits a frame.
+pub const POLICY_BYTES_MAX: usize = 32 * 1024;
+/// A topic or topic filter: MQTT allows 65,535 octets, no program uses a tenth of it.
+pub const TOPIC_BYTES_MAX: usize = 1024;
 /// Extra DNS names and IP addresses on one certificate.
 pub const ALT_NAMES_MAX: usize = 32;
 

@@ -21,6 +21,8 @@ pub enum Topic {
     FeedHead,
     /// A snapshot of the feed.
     FeedSnapshot,
+    /// A policy.
+    Policy,
     /// A node's presence.
     Presence,
     /// That a message is on its receiver's disk.
@@ -32,6 +34,7 @@ impl Topic {
         match self {
             Self::FeedHead => "application/conclave-feed-head+cbor",
             Self::FeedSnapshot => "application/conclave-feed-snapshot+cbor",
+            Self::Policy => "application/conclave-policy+cbor",
             Self::Presence => "application/conclave-presence+cbor",
             Self::Receipt => "application/conclave-receipt+cbor",
         }

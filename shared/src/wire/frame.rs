@@ -34,6 +34,12 @@ pub enum Kind {
     Bulk,
     /// A clean goodbye.
     Bye,
+    /// A signed policy.
+    Policy = 32,
+    /// "Send me your policy if its number is above this."
+    PolicyWant = 33,
+    /// "I have the policy of this number, and cut so many links."
+    PolicyAck = 34,
     /// Queued messages of one stream.
     Batch = 40,
     /// How far a stream was taken.
@@ -71,7 +77,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 33] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -85,6 +91,9 @@ impl Kind {
         Self::Receipt,
         Self::Bulk,
         Self::Bye,
+        Self::Policy,
+        Self::PolicyWant,
+        Self::PolicyAck,
         Self::Batch,
         Self::Taken,
         Self::Claims,

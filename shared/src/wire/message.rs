@@ -52,7 +52,7 @@ impl Greeting {
     }
 }
 
-/// FEED-ACK: a node has a number and has cut what it bars.
+/// FEED-ACK, POLICY-ACK: a node has a number and has cut what it bars.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Ack {
@@ -107,6 +107,12 @@ pub enum Body {
     FeedWant(u64),
     /// A number was applied somewhere.
     FeedAck(Ack),
+    /// A signed policy.
+    Policy(Vec<u8>),
+    /// Send your policy if its number is above this.
+    PolicyWant(u64),
+    /// A policy was applied somewhere.
+    PolicyAck(Ack),
     /// Signed presences; `true` if these are the last of a list.
     Presences(Vec<Vec<u8>>, bool),
     /// For an application.
@@ -148,6 +154,11 @@ impl Body {
             Kind::Feed => Part::from_bytes(payload).map(Self::Feed),
             Kind::FeedWant => eight(payload).map(Self::FeedWant),
             Kind::FeedAck => whole(payload).map(Self::FeedAck),
+            Kind::Policy => {
+                (payload.len() <= STATEMENT_BYTES_MAX).then(|| Self::Policy(payload.to_vec()))
+            }
+            Kind::PolicyWant => eight(payload).map(Self::PolicyWant),
+            Kind::PolicyAck => whole(payload).map(Self::PolicyAck),
             Kind::Presences => presences(payload),
             Kind::Message => message(payload).map(Self::Message),
             Kind::Receipt => whole(payload).map(Self::Receipt),
@@ -177,6 +188,9 @@ impl Body {
             Self::Feed(_) => Kind::Feed,
             Self::FeedWant(_) => Kind::FeedWant,
             Self::FeedAck(_) => Kind::FeedAck,
+            Self::Policy(_) => Kind::Policy,
+            Self::PolicyWant(_) => Kind::PolicyWant,
+            Self::PolicyAck(_) => Kind::PolicyAck,
             Self::Presences(..) => Kind::Presences,
             Self::Message(_) => Kind::Message,
             Self::Receipt(_) => Kind::Receipt,
@@ -197,11 +211,14 @@ impl Body {
         let payload = match self {
             Self::Hello(greeting) | Self::Welcome(greeting) => cbor(|e| e.encode(greeting)?.ok()),
             Self::Refused(code) => cbor(|e| e.encode(code)?.ok()),
-            Self::Ping(number) | Self::Pong(number) | Self::FeedWant(number) => {
+            Self::Ping(number)
+            | Self::Pong(number)
+            | Self::FeedWant(number)
+            | Self::PolicyWant(number) => {
                 return frame_into(buffer, self.kind(), &number.to_be_bytes());
             }
             Self::Feed(part) => part.to_bytes(),
-            Self::FeedAck(ack) => cbor(|e| e.encode(ack)?.ok()),
+            Self::FeedAck(ack) | Self::PolicyAck(ack) => cbor(|e| e.encode(ack)?.ok()),
             Self::Presences(list, last) => cbor(|e| {
                 e.array(2)?.array(list.len() as u64)?;
                 for presence in list {
@@ -215,7 +232,9 @@ impl Body {
                 payload
             }
             Self::Receipt(receipt) => cbor(|e| e.encode(receipt)?.ok()),
-            Self::Bulk(bytes) => return frame_into(buffer, Kind::Bulk, bytes),
+            Self::Policy(bytes) | Self::Bulk(bytes) => {
+                return frame_into(buffer, self.kind(), bytes);
+            }
             Self::Bye => Vec::new(),
             Self::Circuit(circuit) => circuit.payload(),
             Self::Trace(trace) => trace.payload(),
@@ -284,6 +303,7 @@ mod tests {
             Body::FeedWant(3),
             Body::FeedAck(Ack { number: 4, node, cut: 2 }),
             Body::Presences(vec![vec![1], vec![2, 3]], true),
+            Body::PolicyWant(3),
             Body::Message(Message { id: 1, body: b"hello".to_vec() }),
             Body::Receipt(Receipt { id: 1, refused: Some(Code::Quota) }),
             Body::Bulk(vec![0; 10]),

@@ -55,6 +55,7 @@ impl Node {
             Body::Post(post) => return self.take_post(link, post, now),
             Body::Spread(spread) => return self.take_spread(link, spread, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
+            Body::Policy(_) | Body::PolicyWant(_) | Body::PolicyAck(_) => {}
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
             }
