@@ -265,6 +265,15 @@ fn the_directory_is_shown_and_tells_who_is_behind_an_address() {
     }
     let serial = facts["certificates"][0]["serial"].as_str().unwrap();
     assert!(by_address.contains(&format!("serial {serial}")), "{by_address}\n{facts}");
+    let by_name = carol.ask("whois", &["bob"]).ended(0).out;
+    assert!(by_name.contains("bob"), "{by_name}");
+    network.ca(&format!("revoke bob --reason key-compromise --via {}", alice.address()));
+    wait_until("nobody knows bob any more", SOON, || {
+        carol
+            .ask("whois", &["bob"])
+            .err
+            .contains("nobody known is bob: revoked (key-compromise) at")
+    });
     let nobody = carol.ask("whois", &["mallory\u{1b}[31m"]).ended(1);
     assert!(nobody.err.contains("nobody known is mallory\\u{1b}[31m"), "{}", nobody.err);
 }

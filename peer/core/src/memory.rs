@@ -48,13 +48,17 @@ impl Memory {
         self.changed(now);
     }
 
-    /// Forgets whoever `is_out` names: the feed bars it.
-    pub(crate) fn retain(&mut self, is_in: impl Fn(&ChainIds) -> bool, now: Tick) {
-        let before = self.known.len();
-        self.known.retain(|_, signed| is_in(&signed.member.ids));
-        if self.known.len() != before {
+    /// Forgets whoever is not in any more, because the feed bars it; says whom.
+    pub(crate) fn retain(&mut self, is_in: impl Fn(&ChainIds) -> bool, now: Tick) -> Vec<NodeName> {
+        let out = self.known.iter().filter(|(_, signed)| !is_in(&signed.member.ids));
+        let out: Vec<NodeName> = out.map(|(node, _)| node.clone()).collect();
+        for node in &out {
+            self.known.remove(node);
+        }
+        if !out.is_empty() {
             self.changed(now);
         }
+        out
     }
 
     /// Whether it is time to save; then it is taken for saved.

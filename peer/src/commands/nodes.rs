@@ -4,10 +4,12 @@ use std::path::Path;
 
 use host::fault::Fault;
 use host::terminal::{Table, escape};
+use peer::bundle::Bundle;
 use peer::control::client::strange;
 use peer::control::nodes::{NodeLink, NodeStatus};
 use peer::control::protocol::Direction;
 use peer::control::{Client, Reply, Request};
+use shared::feed::Act;
 use shared::time::Timestamp;
 
 use super::{Desk, output};
@@ -32,14 +34,29 @@ pub(super) fn whois(desk: &Desk, args: &WhoisArgs) -> Result<(), Fault> {
     let found: Vec<NodeStatus> =
         ask(&args.bundle)?.into_iter().filter(|node| is_meant(node, &args.who)).collect();
     if found.is_empty() {
-        let hint = format!("peer nodes {}", args.bundle.display());
-        return Err(Fault::failed(format!("nobody known is {}", escape(&args.who))).hint(hint));
+        return Err(nobody(args));
     }
     if desk.out.is_json() {
         return found.iter().try_for_each(|node| desk.out.json(node).map_err(output));
     }
     let now = host::clock::wall();
     found.iter().flat_map(|node| card(desk, node, now)).try_for_each(|line| desk.line(&line))
+}
+
+/// Whoever is out is known to nobody; the feed says why.
+fn nobody(args: &WhoisArgs) -> Fault {
+    let out = Bundle::open(&args.bundle).ok().and_then(|bundle| {
+        let entries = bundle.feed.entries();
+        let last = entries.into_iter().rfind(|entry| entry.node.as_str() == args.who)?;
+        let act = match last.act {
+            Act::Revoke => format!("revoked ({})", last.reason.as_str()),
+            Act::Suspend => "suspended".to_owned(),
+            Act::Resume => "resumed".to_owned(),
+        };
+        Some(format!(": {act} at {}, feed number {}", last.at, last.number))
+    });
+    let what = format!("nobody known is {}{}", escape(&args.who), out.unwrap_or_default());
+    Fault::failed(what).hint(format!("who is known: peer nodes {}", args.bundle.display()))
 }
 
 pub(super) fn ask(bundle: &Path) -> Result<Vec<NodeStatus>, Fault> {
@@ -91,6 +108,9 @@ fn card(desk: &Desk, node: &NodeStatus, now: Timestamp) -> Vec<String> {
         format!("addresses    {}", listed(&node.addresses)),
         format!("last seen    {seen}"),
     ];
+    if let Some(by) = &node.introduced_by {
+        lines.push(format!("heard of     through {by}"));
+    }
     if let Some(certificate) = &node.certificate {
         lines.push(format!("certificate  serial {}", certificate.serial));
         lines.push(format!("key          SHA-256 {}", certificate.key));

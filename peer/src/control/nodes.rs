@@ -51,6 +51,8 @@ pub struct NodeStatus {
     pub addresses: Vec<String>,
     /// When it was last heard of.
     pub last_seen: Option<Timestamp>,
+    /// The neighbour that told us of it first, unless it came itself.
+    pub introduced_by: Option<NodeName>,
     /// The link with it.
     pub link: Option<NodeLink>,
     /// What it said of itself; none if it was never heard.

@@ -104,6 +104,7 @@ fn describe(view: NodeView, traffic: &Traffic, now: Now) -> NodeStatus {
             not_after: signed.member.cert.not_after,
         }),
         node: view.node,
+        introduced_by: view.introducer,
         addresses: view.addresses,
     }
 }

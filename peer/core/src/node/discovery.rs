@@ -144,11 +144,19 @@ impl Node {
         }
     }
 
-    /// Nobody whom the feed bars is remembered.
-    pub(super) fn forget_barred(&mut self, now: Now) {
+    /// Nobody whom the feed bars is remembered, and nobody who is revoked is dialled: with another
+    /// certificate it may come itself. Whom a person configured, or who is only on hold, stays.
+    pub(super) fn forget_barred(&mut self, mut gone: Vec<NodeName>, now: Now) {
         let verifier = &self.verifier;
         let is_in = |ids: &_| verifier.mark_of(ids).is_ok_and(|mark| mark.is_none());
-        self.memory.retain(is_in, now.tick);
+        gone.extend(self.memory.retain(is_in, now.tick));
+        for node in gone {
+            let held = verifier.read_set(|set| set.hold_of(&node).is_some()).unwrap_or(true);
+            if !held && !self.dialling.is_configured(&node) {
+                self.dialling.forget(&node);
+                self.introducers.forget(&node);
+            }
+        }
     }
 
     pub(super) fn dial_leads(&mut self, now: Now) {

@@ -123,10 +123,10 @@ impl Node {
             self.end(link, Way::Cut, "its node is out", now);
             self.tell(Event::Cut { node, mark });
         }
-        for node in gone {
-            self.directory.remove(&node);
+        for node in &gone {
+            self.directory.remove(node);
         }
-        self.forget_barred(now);
+        self.forget_barred(gone, now);
         self.look_at_self();
         count
     }

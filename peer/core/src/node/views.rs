@@ -27,12 +27,22 @@ pub struct NodeView {
     pub link: Option<LinkView>,
     /// How the dialling stands.
     pub standing: Option<Standing>,
+    /// The neighbour that told us of it first, unless it came itself.
+    pub introducer: Option<NodeName>,
 }
 
 impl NodeView {
     const fn named(node: NodeName) -> Self {
-        let (said, heard, link, standing) = (None, None, None, None);
-        Self { node, own: false, said, heard, addresses: Vec::new(), link, standing }
+        Self {
+            node,
+            own: false,
+            said: None,
+            heard: None,
+            addresses: Vec::new(),
+            link: None,
+            standing: None,
+            introducer: None,
+        }
     }
 }
 
@@ -47,6 +57,7 @@ impl Node {
                 let mut view = NodeView::named(node.clone());
                 view.addresses.clone_from(&signed.presence.addresses);
                 (view.said, view.heard) = (Some(signed.clone()), Some(heard));
+                view.introducer = self.introducers.of(node).cloned();
                 (node.clone(), view)
             })
             .collect();
