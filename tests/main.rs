@@ -25,6 +25,7 @@ mod judges;
 mod messages;
 mod names;
 mod offline;
+mod policy;
 mod readme;
 mod relay;
 mod renewed;

@@ -226,6 +226,12 @@ impl Paths {
         self.folder.join("feed")
     }
 
+    /// `policy`
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.folder.join("policy")
+    }
+
     /// `inbox/`
     #[must_use]
     pub fn inbox(&self) -> PathBuf {

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// The way to a node, step by step, with times.
     #[command(after_help = "Example:\n  peer trace bob.bundle alice")]
     Trace(TraceArgs),
+    /// Who may do what, and why.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Send a message, now or queued, and wait until it is on the receiver's disk.
     #[command(after_help = "Examples:\n  peer send bob.bundle alice hello\n  \
         journalctl -f | peer send bob.bundle alice - --lines\n  \
@@ -291,6 +294,33 @@ pub(crate) struct TraceArgs {
     /// Whom.
     #[arg(value_name = "NODE", value_parser = NodeName::parse)]
     pub(crate) node: NodeName,
+}
+
+/// `policy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// The policy that holds here.
+    #[command(after_help = "Example:\n  peer policy show bob.bundle")]
+    Show(BundleArgs),
+    /// Whether a node may do something with another, and by which rule; exit 3 if not.
+    #[command(after_help = "Examples:\n  peer policy why bob.bundle alice send\n  \
+        peer policy why bob.bundle alice publish:plant/3/temp --from carol")]
+    Why(WhyArgs),
+}
+
+/// `policy why`
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The bundle.
+    pub(crate) bundle: PathBuf,
+    /// With whom.
+    #[arg(value_name = "NODE", value_parser = NodeName::parse)]
+    pub(crate) node: NodeName,
+    /// What: connect, send, share, get, time-root, forward:PORT, publish:TOPIC, subscribe:FILTER.
+    pub(crate) action: String,
+    /// Who asks; this node, unless given.
+    #[arg(long, value_name = "NODE", value_parser = NodeName::parse)]
+    pub(crate) from: Option<NodeName>,
 }
 
 /// `ping`

@@ -120,6 +120,8 @@ pub enum Action {
     },
     /// Write the feed to disk.
     SaveFeed,
+    /// Write the policy to disk.
+    SavePolicy,
     /// Write what is remembered of others ([`crate::Node::remembered`]) to disk.
     SaveMemory,
     /// Put a message into the inbox, then call [`crate::Node::handle_stored`].
@@ -303,6 +305,22 @@ pub enum Event {
         why: String,
         /// Whether it proves that the authority's key signs two histories, or that somebody tries
         /// to turn the feed back.
+        serious: bool,
+    },
+    /// Another policy holds.
+    PolicyApplied {
+        /// Its number.
+        number: u64,
+        /// Links cut for it.
+        cut: u32,
+    },
+    /// A policy was refused.
+    PolicyRefused {
+        /// From whom.
+        from: NodeName,
+        /// Why.
+        why: String,
+        /// Whether it proves that the authority's key signs two policies under one number.
         serious: bool,
     },
     /// The feed is old: by when it should have been signed again.

@@ -303,6 +303,11 @@ impl Dialling {
         }
     }
 
+    /// Those that are wanted and not linked.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &NodeName> {
+        self.open.iter()
+    }
+
     /// Everybody, wanted or not.
     pub(crate) fn names(&self) -> Vec<NodeName> {
         self.prospects.keys().cloned().collect()

@@ -22,6 +22,7 @@ mod links;
 mod mail;
 mod memory;
 mod node;
+mod policing;
 mod post;
 mod punch;
 mod random;

@@ -94,6 +94,10 @@ pub const BROADCAST_BYTES_MAX: usize = 32 * 1024;
 pub const GOSSIP_WAITING_MAX: usize = 8;
 /// Nodes for whose link frames of the broadcast machine wait.
 pub const GOSSIP_WAITING_NODES_MAX: usize = 32;
+/// Nodes whose use of a quota is counted: as many as may be linked, and as many that come and go.
+pub const METERS_MAX: usize = 1024;
+/// Octets of messages that a quota lets pass at once, however low: one message of the largest size.
+pub const QUOTA_BYTES_BURST_MIN: u64 = 64 * 1024;
 /// Links a node draws itself from the directory in a large network: with as many drawn by others,
 /// six that nobody could choose for it.
 pub const ANCHORS: usize = 3;

@@ -124,6 +124,7 @@ impl Authority {
             roles: roles.iter().map(|role| Label::parse(role).unwrap()).collect(),
             own: own.member.ids.clone(),
             refuse_when_stale: false,
+            attributes: Attributes::default(),
             full_mesh: peer_core::limits::FULL_MESH,
             directory_max: peer_core::limits::DIRECTORY_MAX,
             epoch: std::time::Instant::now(),

@@ -8,6 +8,7 @@ mod inbox;
 mod install;
 mod nodes;
 mod outbox;
+mod policy;
 mod run;
 mod send;
 mod status;
@@ -20,7 +21,7 @@ use host::terminal::Out;
 use peer::control::{Client, Request};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, FeedCommand, OutboxCommand, ReceiptCommand};
+use crate::cli::{Cli, Command, FeedCommand, OutboxCommand, PolicyCommand, ReceiptCommand};
 
 /// What every command gets.
 struct Desk {
@@ -36,11 +37,16 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
     if let Command::Send(args) = &cli.command {
         return send::send(&desk, args);
     }
+    if let Command::Policy(PolicyCommand::Why(args)) = &cli.command {
+        return policy::why(&desk, args);
+    }
     match &cli.command {
         Command::Run(args) => run::run(desk, args),
         Command::Status(args) => status::status(&desk, &args.bundle),
         Command::Nodes(args) => nodes::nodes(&desk, &args.bundle),
         Command::Whois(args) => nodes::whois(&desk, args),
+        Command::Policy(PolicyCommand::Show(args)) => policy::show(&desk, args),
+        Command::Policy(PolicyCommand::Why(_)) => Ok(()),
         Command::Trace(args) => trace::trace(&desk, args),
         Command::Send(_) => Ok(()),
         Command::Outbox(args) => match (&args.act, &args.bundle) {

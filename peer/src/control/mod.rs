@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod nodes;
+pub mod policy;
 pub mod post;
 pub mod protocol;
 pub mod server;

@@ -14,6 +14,7 @@ use shared::refusal::Code;
 use shared::time::Timestamp;
 
 use super::nodes::{NodeStatus, Way};
+use super::policy::{PolicyStatus, Why};
 use super::post::{GoneItem, MailReply, Mailing, QueuedItem, ReceiptItem};
 use crate::base64;
 
@@ -29,6 +30,17 @@ pub enum Request {
     Trace {
         /// Which node.
         to: NodeName,
+    },
+    /// The policy that holds: one [`Reply::Policy`].
+    Policy,
+    /// Whether somebody may do something: one [`Reply::Why`].
+    PolicyWhy {
+        /// Who asks; this node, unless given.
+        from: Option<NodeName>,
+        /// Of whom.
+        to: NodeName,
+        /// What, as it is typed.
+        action: String,
     },
     /// Sends one message: one [`Reply::Sent`].
     Send {
@@ -92,6 +104,10 @@ pub enum Reply {
     Node(Box<NodeStatus>),
     /// The way to a node.
     Way(Way),
+    /// The policy.
+    Policy(PolicyStatus),
+    /// Whether somebody may, and by which rule.
+    Why(Why),
     /// What became of a message.
     Sent(SendReply),
     /// What became of messages to one node.

@@ -62,6 +62,10 @@ impl Desk {
         }
     }
 
+    pub(super) const fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
         self.begin(ask).await?.await.map_err(|_| stopping())
     }
@@ -208,6 +212,14 @@ impl Handler for Desk {
                 replies.send(&Reply::Way(way)).await?;
             }
             Request::Nodes => self.nodes(replies).await?,
+            Request::Policy => {
+                let policy = self.policy().await?;
+                replies.send(&Reply::Policy(policy)).await?;
+            }
+            Request::PolicyWhy { from, to, action } => {
+                let why = self.why(from, to, action).await?;
+                replies.send(&Reply::Why(why)).await?;
+            }
             Request::Send { to, body, wait_ms } => {
                 let sent = self.send(to, body.0, wait_ms).await?;
                 replies.send(&Reply::Sent(sent)).await?;

@@ -209,6 +209,9 @@ impl<F: Fabric> Driver<F> {
             Action::SaveFeed => {
                 let _ = self.saving.feed.send(self.node.feed().clone());
             }
+            Action::SavePolicy => {
+                let _ = self.saving.policy.send(self.node.policy_statement().unwrap_or_default());
+            }
             Action::SaveMemory => {
                 let _ = self.saving.memory.send(self.node.remembered());
             }
@@ -320,6 +323,12 @@ impl<F: Fabric> Driver<F> {
             }
             Ask::Streams => {
                 let _ = reply.send(Answer::Streams(self.node.streams()));
+            }
+            Ask::Policy => {
+                let _ = reply.send(Answer::Policy(Box::new(self.node.policy())));
+            }
+            Ask::Why { from, to, question } => {
+                let _ = reply.send(Answer::Why(self.why(&from, &to, &question).map(Box::new)));
             }
             Ask::Feed(update) => {
                 let outcome = self.node.handle_feed(*update, now);

@@ -21,6 +21,7 @@ mod listening;
 mod meeting;
 mod news;
 mod nodes;
+mod policy;
 mod post;
 mod posting;
 mod relayed;

@@ -78,6 +78,7 @@ impl Reloader {
         self.listener.replace(&identity).map_err(fault)?;
         (self.bundle.identity, self.bundle.cert) = (identity, cert);
         let own = own_ids(&self.bundle, now)?;
+        node.set_attributes(self.bundle.cert.attributes.clone());
         let replaced = node.replace_identity(signer(&self.bundle)?, own, now);
         replaced.map_err(|refusal| Fault::failed(refusal.to_string()))?;
         let cert = &self.bundle.cert;

@@ -119,6 +119,7 @@ impl Daemon {
         let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
         let state = State::open(&bundle.paths.state())?;
         let mut node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
+        super::policy::recall(&bundle, &mut node, clock.now())?;
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
         let parts = Parts::new(&bundle, node.greeting())?;
         let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
@@ -292,6 +293,7 @@ fn new_node(
         boot: state.boot(),
         addresses,
         roles: bundle.cert.attributes.roles.iter().cloned().collect(),
+        attributes: bundle.cert.attributes.clone(),
         own,
         refuse_when_stale: config.stale == crate::config::Stale::Refuse,
         full_mesh: config.full_mesh,

@@ -165,14 +165,11 @@ impl Telling {
             }
             Event::FeedApplied { number, cut } => info!(number, cut, "feed applied"),
             Event::FeedRefused { from, why, serious } => {
-                if self.may_tell(from.as_str(), None, now.tick).is_none() {
-                    return;
-                }
-                if *serious {
-                    warn!(%from, "feed refused, look at the authority: {why}");
-                } else {
-                    info!(%from, "feed refused: {why}");
-                }
+                self.refused_news("feed", from, why, *serious, now);
+            }
+            Event::PolicyApplied { number, cut } => info!(number, cut, "policy applied"),
+            Event::PolicyRefused { from, why, serious } => {
+                self.refused_news("policy", from, why, *serious, now);
             }
             Event::FeedStale { past: false } => warn!("the feed will be out of date soon"),
             Event::FeedStale { past: true } => warn!("the feed is out of date"),
@@ -200,6 +197,18 @@ impl Telling {
         warn!("not reloaded, the old settings stay: {why}");
     }
 
+    /// What somebody passed on is not believed; a second history is the authority's affair.
+    fn refused_news(&mut self, what: &str, from: &NodeName, why: &str, serious: bool, now: Now) {
+        if self.may_tell(from.as_str(), None, now.tick).is_none() {
+            return;
+        }
+        if serious {
+            warn!(%from, "{what} refused, look at the authority: {why}");
+        } else {
+            info!(%from, "{what} refused: {why}");
+        }
+    }
+
     /// A feed that somebody brought was refused; a second history is the authority's affair.
     pub(super) fn not_imported(&self, error: &FeedError) {
         match error {
@@ -211,8 +220,8 @@ impl Telling {
     }
 
     /// The feed could not be saved; it will be fetched again from a peer.
-    pub(super) fn not_saved(why: &dyn fmt::Display) {
-        error!("the feed could not be written: {why}");
+    pub(super) fn not_saved(what: &str, why: &dyn fmt::Display) {
+        error!("the {what} could not be written: {why}");
     }
 
     /// What is known of others could not be saved: after a restart it is learnt anew.

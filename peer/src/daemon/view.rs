@@ -6,10 +6,12 @@ use peer_core::{Lead, LinkView, NodeView, Outcome, Prospect, Receiver, StreamVie
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
+use shared::policy::Policy;
 use shared::time::{Now, Timestamp};
 use shared::wire::Hop;
 
 use super::telling::Incident;
+use crate::control::policy::{Question, Why};
 
 /// A question or an order.
 pub(super) enum Ask {
@@ -27,6 +29,10 @@ pub(super) enum Ask {
     Receivers(Target),
     /// How far are the queued messages?
     Streams,
+    /// Which policy holds?
+    Policy,
+    /// May somebody do this?
+    Why { from: NodeName, to: NodeName, question: Question },
     /// A feed from a file.
     Feed(Box<Update>),
 }
@@ -45,6 +51,10 @@ pub(super) enum Answer {
     Receivers(Vec<Receiver>),
     /// How far queued messages are.
     Streams(Vec<StreamView>),
+    /// The policy that holds.
+    Policy(Box<Policy>),
+    /// Whether somebody may; none if one of them is not known.
+    Why(Option<Box<Why>>),
     /// What became of a feed: links cut, and the number now.
     Fed { outcome: Result<u32, FeedError>, number: u64 },
 }

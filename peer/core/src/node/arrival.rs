@@ -71,6 +71,10 @@ impl Node {
         }
         let authority = is_authority(&member);
         if !authority {
+            self.may_connect(&member, direction)?;
+            if direction == Direction::In {
+                self.may_begin(&member, now)?;
+            }
             self.refuse_if_stale(now)?;
             let presence = &signed.presence;
             let own = &self.settings.node;
@@ -189,6 +193,7 @@ impl Node {
         let Some(entry) = self.links.get(link) else { return };
         let (node, direction) = (entry.member.node().clone(), entry.direction);
         let (address, theirs) = (entry.address.clone(), entry.feed_number);
+        let policy = entry.presence.policy_number;
         let (authority, news) = (is_authority(&entry.member), entry.news);
         let via = entry.via.as_ref().map(|via| via.relay.node().clone());
         self.tell(Event::Linked { node: node.clone(), direction, address, via });
@@ -205,6 +210,7 @@ impl Node {
             }
         }
         self.send_feed(link, theirs);
+        self.send_policy(link, policy);
         if !authority {
             self.begin_post(link, &node);
         }

@@ -1,5 +1,6 @@
 //! The regular look: everything that changes only with time, and whom to dial now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shared::name::NodeName;
@@ -95,7 +96,9 @@ impl Node {
 
     fn dial_prospects(&mut self, now: Now) {
         let verifier = Arc::clone(&self.verifier);
-        let barred = |node: &NodeName| is_out(&verifier, node);
+        let forbidden: BTreeSet<NodeName> =
+            self.dialling.open().filter(|node| !self.may_dial(node)).cloned().collect();
+        let barred = |node: &NodeName| is_out(&verifier, node) || forbidden.contains(node);
         let ours = self.own_relays();
         let supplied = self.supplied();
         let introducers = &mut self.introducers;

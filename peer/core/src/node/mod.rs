@@ -18,6 +18,7 @@ mod meet;
 mod newcomers;
 mod news;
 mod overlay;
+mod policy;
 mod post;
 mod relay;
 mod talk;
@@ -30,6 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use shared::cert::Attributes;
 use shared::feed::{ChainIds, Feed, Position};
 use shared::id::InstanceId;
 use shared::name::{Label, NetworkName, NodeName};
@@ -51,6 +53,7 @@ use crate::limits::{DIGEST_MS, EVENTS_MAX, LOOK_MS};
 use crate::links::{Link, LinkId, LinkView, Links};
 use crate::mail::Mail;
 use crate::memory::Memory;
+use crate::policing::Law;
 use crate::post::Post;
 use crate::random::Jitter;
 use crate::signer::Signer;
@@ -76,6 +79,8 @@ pub struct Settings {
     pub addresses: Vec<String>,
     /// The roles of our certificate.
     pub roles: Vec<Label>,
+    /// Groups and roles of our certificate, as the policy sees us.
+    pub attributes: Attributes,
     /// What the set is asked about ourselves.
     pub own: ChainIds,
     /// Whether a stale feed bars new links (`true`) or is only told (`false`).
@@ -106,6 +111,9 @@ pub struct Node {
     digest_due: Tick,
     digest_news: bool,
     feeding: Feeding,
+    law: Law,
+    /// The way back of the policy's acknowledgements.
+    decrees: Feeding,
     mail: Mail,
     leads: Leads,
     memory: Memory,
@@ -170,6 +178,8 @@ impl Node {
             digest_due: now.tick.plus_ms(DIGEST_MS),
             digest_news: false,
             feeding: Feeding::default(),
+            law: Law::built_in(),
+            decrees: Feeding::default(),
             mail: Mail::default(),
             leads: Leads::new(now.tick),
             memory: Memory::default(),
@@ -390,6 +400,7 @@ impl Node {
     /// What hangs on a link that is gone.
     fn forget_link(&mut self, link: LinkId, node: &NodeName, now: Now) {
         self.feeding.ended(link);
+        self.decrees.ended(link);
         self.traces.ended(link);
         self.post.unlinked(node, link);
         for request in self.mail.ended(link) {

@@ -1,7 +1,7 @@
 //! Queued messages in the hall: who may get them, what is sent next, what is taken and receipted.
 //!
 //! The outbox and the inbox are the driver's; here is when to read the one and what to ask of the
-//! other. [`Node::may_send`] and [`Node::may_receive`] are where policy and quotas are asked.
+//! other. Policy and quotas are asked at both ends.
 
 use shared::name::{Label, NodeName};
 use shared::receipt::{Receipt, SignedReceipt};
@@ -69,18 +69,8 @@ impl Node {
         match marked {
             Err(_) => Err(Code::Policy),
             Ok(true) if !back => Err(Code::Revoked),
-            Ok(_) => Ok(()),
+            Ok(_) => self.may_tell(to),
         }
-    }
-
-    /// Whether a node may send us these messages: the policy, and its quotas.
-    const fn may_receive(
-        &mut self,
-        _from: &NodeName,
-        _batch: &Batch,
-        _now: Now,
-    ) -> Result<(), Code> {
-        Ok(())
     }
 
     /// Who is meant, and whether they may be sent to.
@@ -211,7 +201,7 @@ impl Node {
 
     fn take_batch(&mut self, link: LinkId, from: NodeName, batch: Batch, now: Now) {
         self.talk_with(&from, now);
-        match self.may_receive(&from, &batch, now) {
+        match self.may_hear(link, batch.count as usize, batch.bytes(), now) {
             Ok(()) => self.push(Action::Store { link, from, batch }),
             Err(code) => {
                 let (priority, round) = (batch.priority, batch.round);

@@ -55,7 +55,9 @@ impl Node {
             Body::Post(post) => return self.take_post(link, post, now),
             Body::Spread(spread) => return self.take_spread(link, spread, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
-            Body::Policy(_) | Body::PolicyWant(_) | Body::PolicyAck(_) => {}
+            Body::Policy(bytes) => self.take_policy(link, &bytes, now),
+            Body::PolicyWant(number) => self.send_policy(link, number),
+            Body::PolicyAck(ack) => self.carry_policy_ack_back(link, ack),
             Body::Hello(_) | Body::Welcome(_) | Body::Refused(_) | Body::Bulk(_) => {
                 return Err(Refusal::new(Code::Malformed, "a frame that has no place here"));
             }
@@ -71,6 +73,10 @@ impl Node {
         let (from, instance) = (entry.member.node().clone(), entry.presence.instance);
         self.talk_with(&from, now);
         let Message { id, body } = message;
+        if let Err(code) = self.may_hear(link, 1, body.len(), now) {
+            self.handle_stored(link, id, Some(code));
+            return Ok(());
+        }
         self.push(Action::Deliver { link, from, instance, id, body });
         Ok(())
     }
@@ -93,6 +99,9 @@ impl Node {
     pub fn handle_send(&mut self, request: RequestId, to: &NodeName, body: Vec<u8>, now: Now) {
         if body.len() > shared::limits::MESSAGE_BYTES_MAX {
             return self.answer(request, Outcome::Refused(Code::Quota));
+        }
+        if let Err(code) = self.may_tell(to) {
+            return self.answer(request, Outcome::Refused(code));
         }
         if let Some((link, id)) = self.begin(request, to, now) {
             self.send(link, &Body::Message(Message { id, body }));

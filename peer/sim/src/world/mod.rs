@@ -192,6 +192,7 @@ impl World {
             boot,
             addresses: vec![address(index)],
             roles: vec![],
+            attributes: shared::cert::Attributes::default(),
             own: own_ids(verifier, &papers.chain, now.wall),
             refuse_when_stale: false,
             full_mesh: peer_core::limits::FULL_MESH,
@@ -267,7 +268,7 @@ impl World {
             Action::Answer { outcome, .. } => self.hosts[index].outcomes.push(outcome),
             Action::Tell(event) => self.note(index, event),
             // There is no disk.
-            Action::SaveFeed | Action::SaveMemory | Action::Ponged { .. } => {}
+            Action::SaveFeed | Action::SavePolicy | Action::SaveMemory | Action::Ponged { .. } => {}
             // Nothing is queued in here: `peer/core/src/post/tests.rs` has streams.
             Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
             Action::Discard { .. } | Action::Receipted(_) => {}
