@@ -98,6 +98,10 @@ pub const GOSSIP_WAITING_NODES_MAX: usize = 32;
 pub const METERS_MAX: usize = 1024;
 /// Octets of messages that a quota lets pass at once, however low: one message of the largest size.
 pub const QUOTA_BYTES_BURST_MIN: u64 = 64 * 1024;
+/// Messages and pings that wait for a link on demand; a person waits for one.
+pub const PARKED_MAX: usize = 256;
+/// How long they wait, in ms: a dial by every way, or a person's patience.
+pub const PARKED_MS: u64 = 5_000;
 /// Links a node draws itself from the directory in a large network: with as many drawn by others,
 /// six that nobody could choose for it.
 pub const ANCHORS: usize = 3;

@@ -116,6 +116,11 @@ fn a_hundred_and_fifty_nodes_link_and_hear_of_a_revocation() {
     let links: Vec<usize> = (0..150).map(|i| world.links_of(i)).collect();
     println!("links: {links:?}");
     assert!(links.iter().all(|links| (3..40).contains(links)), "a handful each: {links:?}");
+    // Whoever is not linked is linked when somebody talks to it.
+    let far = (1..150).find(|far| !world.has_link(5, *far) && *far != 5).unwrap();
+    world.send(5, &name(far), b"hello over there");
+    world.until("linked on demand", 2_000, |w| w.hosts[5].outcomes == [Outcome::Delivered]);
+    assert_eq!(world.hosts[far].delivered, vec![(name(5), b"hello over there".to_vec())]);
     let number = world.publish(Act::Revoke, 120, 0);
     let took = world.until("all have cut it", 1_000, |w| {
         let has = |i: usize| w.hosts[i].node.position().number == number;

@@ -30,6 +30,7 @@ impl Node {
         if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
             self.announce(now);
         }
+        self.look_at_parked(now);
         self.look_at_directory(now);
         self.look_at_overlay(now);
         self.look_around(now);

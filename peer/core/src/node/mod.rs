@@ -18,6 +18,7 @@ mod meet;
 mod newcomers;
 mod news;
 mod overlay;
+mod parked;
 mod policy;
 mod post;
 mod relay;
@@ -60,6 +61,8 @@ use crate::signer::Signer;
 use crate::topology::Topology;
 use crate::traces::Traces;
 use crate::twins::Twins;
+
+use parked::Parked;
 
 pub use arrival::{Arrival, Decision};
 pub use post::{Intake, Owed, Receiver, Target};
@@ -106,6 +109,8 @@ pub struct Node {
     directory: Directory,
     gossip: Gossip,
     topology: Topology,
+    /// What somebody wants said to a node with which a link is being made.
+    parked: Vec<Parked>,
     /// What waits for a link with a node that may become a neighbour.
     waiting: BTreeMap<NodeName, Vec<Body>>,
     digest_due: Tick,
@@ -174,6 +179,7 @@ impl Node {
             directory: Directory::new(settings.directory_max),
             gossip: Gossip::new(&settings.node, settings.seed, settings.epoch, now.tick),
             topology: Topology::new(settings.full_mesh),
+            parked: Vec::new(),
             waiting: BTreeMap::new(),
             digest_due: now.tick.plus_ms(DIGEST_MS),
             digest_news: false,

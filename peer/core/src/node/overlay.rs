@@ -97,6 +97,7 @@ impl Node {
         }
         self.gossip.handle_link(Whom::of(node), now.tick);
         self.grant_wishes(now);
+        self.unpark(node, now);
     }
 
     /// No link any more, or none came about.

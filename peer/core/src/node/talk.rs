@@ -103,6 +103,9 @@ impl Node {
         if let Err(code) = self.may_tell(to) {
             return self.answer(request, Outcome::Refused(code));
         }
+        if self.must_wait(to) {
+            return self.park(request, to, Some(body), now);
+        }
         if let Some((link, id)) = self.begin(request, to, now) {
             self.send(link, &Body::Message(Message { id, body }));
         }
@@ -117,6 +120,9 @@ impl Node {
 
     /// Somebody wants to know whether a node is there.
     pub fn handle_ping(&mut self, request: RequestId, to: &NodeName, now: Now) {
+        if self.must_wait(to) {
+            return self.park(request, to, None, now);
+        }
         if let Some((link, nonce)) = self.begin(request, to, now) {
             self.push(Action::Ping { link, nonce });
         }
@@ -138,7 +144,7 @@ impl Node {
     }
 
     /// Why there is no link: barred by the feed, refused by one of us, or simply not there.
-    fn why_not(&self, to: &NodeName) -> Outcome {
+    pub(super) fn why_not(&self, to: &NodeName) -> Outcome {
         let marks = self.verifier.read_set(|set| (set.revocation_of(to), set.hold_of(to)));
         match marks {
             Ok((_, Some(_))) => return Outcome::Refused(Code::Suspended),
