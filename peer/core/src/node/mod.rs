@@ -370,7 +370,9 @@ impl Node {
         let signed = self.signer.sign(&self.presence);
         self.presence_bytes = signed
             .map_err(|error| Refusal::new(Code::Malformed, format!("own presence: {error}")))?;
-        self.presence_due = now.tick.plus_ms(self.presence_ms());
+        // A third sooner or later: those that started at one moment would all speak at one moment.
+        let wait_ms = self.jitter.around(self.presence_ms() / 3 * 4);
+        self.presence_due = now.tick.plus_ms(wait_ms);
         Ok(())
     }
 

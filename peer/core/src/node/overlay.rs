@@ -82,7 +82,8 @@ impl Node {
             return self.gossip.handle_gone(to, now.tick);
         }
         queue.push(body);
-        self.topology.keep(node.clone());
+        // For as long as a talk: whoever becomes a neighbour is kept when the machine says so.
+        self.topology.talk(&node, now.tick);
         self.rewant(&node);
         self.dialling.encourage_once(&node, now.tick);
     }
