@@ -118,6 +118,10 @@ pub const SURPLUS_MS: u64 = 10_000;
 pub const DIGEST_MS: u64 = 60_000;
 /// How long news by a digest are gathered before they are compared with other neighbours, in ms.
 pub const DIGEST_SOON_MS: u64 = 500;
+/// How old a presence is before it counts as missed, in ms: what is younger is still on its way by
+/// broadcast, and in a thousand nodes there is always some. Would it count, each digest would call
+/// for eight more.
+pub const DIGEST_MISSED_MS: i64 = 15_000;
 /// Neighbours a digest with news is compared with.
 pub const DIGEST_FANOUT: usize = 8;
 /// Feed numbers whose acknowledgements are still carried back.

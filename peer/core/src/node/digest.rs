@@ -12,7 +12,7 @@ use shared::time::Now;
 use shared::wire::{Body, Spread, StatementId};
 
 use super::Node;
-use crate::limits::{DIGEST_FANOUT, DIGEST_MS, DIGEST_SOON_MS};
+use crate::limits::{DIGEST_FANOUT, DIGEST_MISSED_MS, DIGEST_MS, DIGEST_SOON_MS};
 use crate::links::{LinkId, is_authority};
 
 impl Node {
@@ -31,7 +31,8 @@ impl Node {
             let malformed = || Refusal::new(Code::Malformed, "an unreadable presence");
             let said = SignedPresence::peek(bytes).ok_or_else(malformed)?;
             // What a node says of itself, it says to everybody.
-            news |= self.take_presence(bytes, &from, now) && said.node != from;
+            let missed = said.node != from && now.wall.ms_since(said.at) >= DIGEST_MISSED_MS;
+            news |= self.take_presence(bytes, &from, now) && missed;
         }
         if news {
             let soon = now.tick.plus_ms(DIGEST_SOON_MS);
