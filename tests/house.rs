@@ -195,6 +195,7 @@ fn what_a_visitor_looks_for_is_there() {
         "docs/certificates.md",
         "docs/feed.md",
         "docs/messages.md",
+        "docs/policy.md",
         "contrib/peer.service",
         ".ci/run",
     ] {

@@ -1,4 +1,4 @@
-//! The transcript in the README is what the programs say.
+//! The transcripts in the papers are what the programs say.
 
 use tests::{Network, programs, tree};
 
@@ -18,12 +18,27 @@ fn normalised(text: &str) -> Vec<String> {
     text.lines().map(|l| l.split_whitespace().map(word).collect::<Vec<_>>().join(" ")).collect()
 }
 
+/// What stands in the first block of a kind.
+fn block<'t>(text: &'t str, kind: &str) -> &'t str {
+    let (_, rest) = text.split_once(&format!("```{kind}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
 #[test]
 fn the_transcript_is_real() {
-    let readme = tree::text("README.md");
-    let (_, rest) = readme.split_once("```console\n").unwrap();
-    let (transcript, _) = rest.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();
+    replay(block(&tree::text("README.md"), "console"), folder.path());
+}
+
+#[test]
+fn the_example_policy_does_what_its_paper_says() {
+    let paper = tree::text("docs/policy.md");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policy.yaml"), block(&paper, "yaml")).unwrap();
+    replay(block(&paper, "console"), folder.path());
+}
+
+fn replay(transcript: &str, folder: &std::path::Path) {
     let mut expected: Vec<&str> = Vec::new();
     let mut line: Option<&str> = None;
     for text in transcript.lines().chain(["$ "]) {
@@ -32,7 +47,7 @@ fn the_transcript_is_real() {
             continue;
         };
         if let Some((program, arguments)) = line.and_then(|line| line.split_once(' ')) {
-            let said = programs::run(program, folder.path(), arguments).ended(0);
+            let said = programs::run(program, folder, arguments).ended(0);
             assert_eq!(normalised(&said.out), normalised(&expected.join("\n")), "{arguments}");
         }
         expected.clear();
@@ -42,7 +57,9 @@ fn the_transcript_is_real() {
 
 #[test]
 fn every_command_in_the_papers_exists() {
-    for paper in ["README.md", "docs/refusals.md", "docs/feed.md", "docs/certificates.md"] {
+    for paper in
+        ["README.md", "docs/refusals.md", "docs/feed.md", "docs/certificates.md", "docs/policy.md"]
+    {
         for command in tree::text(paper).split('`').filter(|code| code.starts_with("ca-tool ")) {
             let verb = command.split_whitespace().nth(1).unwrap();
             if verb.starts_with(|c: char| c.is_ascii_lowercase()) {

@@ -110,7 +110,7 @@ async fn one_round(world: &Arc<World>, mesh: &Mesh, round: usize) -> Result<(f64
 fn revoke(world: &World, node: &NodeName, via: String) -> Result<(Instant, Report)> {
     world.authority.revoke(node, Reason::KeyCompromise)?;
     let committed = Instant::now();
-    let what = Publish { via: vec![via], about: Some(node.clone()) };
+    let what = Publish { via: vec![via], about: Some(node.clone()), ..Publish::default() };
     Ok((committed, ca_tool::publish(&world.authority, &what)?))
 }
 

@@ -1,7 +1,7 @@
 //! What a machine gets: a bundle (the folder that makes it a node), or one file for a request.
 //!
 //! ```text
-//! NODE.bundle/  node.yaml id/node.key id/node.crt trust.pem feed inbox/
+//! NODE.bundle/  node.yaml id/node.key id/node.crt trust.pem feed policy inbox/
 //! ```
 //!
 //! **Invariant:** a bundle appears whole or not at all; a renewal replaces `id/` files atomically,
@@ -51,6 +51,7 @@ pub fn write(
     settings: &NodeSettings,
 ) -> Result<(), CaError> {
     let feed = registry.feed_file()?;
+    let policy = registry.policy()?;
     build_folder(path, |temp| {
         for folder in ["id", "inbox"] {
             files::make_private_dir(&temp.join(folder))?;
@@ -67,6 +68,10 @@ pub fn write(
             ("feed", &feed, Mode::Public),
         ] {
             files::write_new(&temp.join(name), bytes, mode)?;
+        }
+        // Without one the peer goes by the built-in policy.
+        if let Some(policy) = &policy {
+            files::write_new(&temp.join("policy"), &policy.bytes, Mode::Public)?;
         }
         Ok(())
     })

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// The signed list of revocations as a file.
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Who may do what: check it, try it, make it the network's.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// All nodes and how they stand.
     List,
     /// One node, or one certificate by its serial.
@@ -221,6 +224,42 @@ pub(crate) struct ExportArgs {
     /// The file; replaced if it exists.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// `policy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Check a policy file: its words, its bounds, its contradictions, its tests.
+    #[command(after_help = "Example:\n  ca-tool policy check policy.yaml")]
+    Check(PolicyArgs),
+    /// Run the tests in a policy file and show each.
+    #[command(after_help = "Example:\n  ca-tool policy test policy.yaml")]
+    Test(PolicyArgs),
+    /// Check, sign and record a policy, and bring it to the peers.
+    #[command(after_help = "Example:\n  ca-tool policy push policy.yaml --via 192.0.2.7:7400")]
+    Push(PushArgs),
+    /// The policy that holds, as a file that can be changed and pushed.
+    #[command(after_help = "Example:\n  ca-tool policy show > policy.yaml")]
+    Show,
+}
+
+/// `policy check`, `policy test`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// The policy, YAML.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `policy push`
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Which policy.
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// Through whom it goes out.
+    #[command(flatten)]
+    pub(crate) publish: PublishArgs,
 }
 
 /// `show`

@@ -20,6 +20,7 @@ use shared::feed::FeedError;
 use shared::key::KeyError;
 use shared::name::{Label, NodeName};
 use shared::pem::PemError;
+use shared::policy::PolicyError;
 use shared::time::Timestamp;
 use shared::verify::AnchorError;
 
@@ -200,6 +201,35 @@ pub enum CaError {
         /// Which peer.
         via: String,
     },
+    /// A policy file that is too large or contradicts itself. Fault: operator.
+    #[error("{}: {source}", path.display())]
+    PolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PolicyError,
+    },
+    /// Tests of a policy file that fail. Fault: operator.
+    #[error("{}: {failed} of {of} tests failed: {}", path.display(), first.join("; "))]
+    PolicyTests {
+        /// The file.
+        path: PathBuf,
+        /// How many fail.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+        /// The first of them, as sentences.
+        first: Vec<String>,
+    },
+    /// The policy says what holds already. Fault: operator.
+    #[error("policy {number} says the same already")]
+    PolicySame {
+        /// The number of the policy that holds; 0 is the built-in one.
+        number: u64,
+    },
+    /// A policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// TLS cannot be set up. Fault: ours.
     #[error("{0}")]
     Tls(String),
@@ -322,6 +352,16 @@ impl CaError {
             Self::ClockBehind { .. } => "set the clock right; nothing was signed".into(),
             Self::RolledBack { .. } => {
                 "nothing was published; restore the newest backup of the state folder".into()
+            }
+            Self::PolicyFile { source: PolicyError::Contradiction(_), .. } => {
+                "rules are looked at in order: move the rule up, narrow it, or remove it".into()
+            }
+            Self::PolicyTests { path, .. } => {
+                format!("see all: ca-tool policy test {}", path.display())
+            }
+            Self::PolicySame { number: 0 } => "nothing to do: it is the built-in one".into(),
+            Self::PolicySame { .. } => {
+                "nothing to do; to bring it to peers again: ca-tool publish".into()
             }
             Self::Request(_) => "make a new request on the node: peer request NAME".into(),
             _ => return None,

@@ -11,6 +11,7 @@ pub mod check;
 pub mod doctor;
 pub mod error;
 pub mod layout;
+pub mod policy;
 pub mod profiles;
 pub mod publish;
 pub mod settings;
@@ -23,4 +24,5 @@ pub use authority::{
     NodeView, Outcome, Registry,
 };
 pub use error::CaError;
-pub use publish::{Publish, Report, publish};
+pub use policy::PolicyFile;
+pub use publish::{News, Publish, Report, publish};

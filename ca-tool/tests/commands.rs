@@ -170,3 +170,27 @@ fn programs_at_once_wait_for_each_other() {
     assert_eq!(nodes.len(), 6);
     assert!(place.done("log --verify").contains("8 records"));
 }
+
+#[test]
+fn a_policy_is_pushed_once_and_only_when_its_tests_pass() {
+    let place = Place::new();
+    let policy = place.done("policy show") + "tests:\n  - {from: {node: bob}, to: {node: alice}, ";
+    let write = |name: &str, rest: &str| {
+        let changed = policy.replace("[connect, send, share, get]", "[connect, send]");
+        std::fs::write(place.path().join(name), changed + rest).unwrap();
+    };
+    write("good.yaml", "action: send, expect: allowed}\n");
+    write("bad.yaml", "action: send, expect: denied}\n");
+    for verb in ["check", "push"] {
+        let said = place.ends(1, &format!("policy {verb} bad.yaml"));
+        assert!(said.contains("came allowed by rule members-may-talk"), "{said}");
+    }
+    assert!(text(&place.run("policy test bad.yaml").stdout).contains("FAILED"));
+    assert!(place.done("policy show").starts_with("# the built-in policy"));
+    assert!(place.done("policy push good.yaml").starts_with("policy 1 signed: 1 rule, 0 quotas\n"));
+    assert!(place.ends(1, "policy push good.yaml").contains("nothing to do"));
+    assert!(place.done("policy show").contains("allow: [connect, send]\n"));
+    let shown: serde_json::Value = serde_json::from_str(&place.done("policy show --json")).unwrap();
+    assert_eq!((&shown["number"], &shown["rules"][0]["from"]), (&1.into(), &"any".into()));
+    assert!(place.done("log --verify").contains("whole"));
+}

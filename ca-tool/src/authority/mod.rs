@@ -13,6 +13,7 @@ mod ledger;
 mod order;
 mod queue;
 mod registry;
+mod rules;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

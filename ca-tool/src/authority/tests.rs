@@ -439,3 +439,60 @@ fn a_wrong_passphrase_and_a_folder_without_authority_are_refused() {
     let again = Authority::init(&place.path, &Init::new(network, Algorithm::P256, None));
     assert!(matches!(again, Err(CaError::Exists { .. })));
 }
+
+fn quiet(label: &str) -> shared::policy::Policy {
+    let mut draft = shared::policy::Policy::built_in();
+    draft.rules[0].name = Label::parse(label).unwrap();
+    draft
+}
+
+#[test]
+fn policies_are_numbered_kept_and_on_the_record() {
+    let (place, authority) = Place::new();
+    assert_eq!(authority.policy().unwrap(), None);
+    let same = authority.push_policy(&shared::policy::Policy::built_in()).unwrap_err();
+    assert!(matches!(same, CaError::PolicySame { number: 0 }));
+    let first = authority.push_policy(&quiet("one")).unwrap();
+    place.later(60);
+    let second = authority.push_policy(&quiet("two")).unwrap();
+    assert_eq!((first.policy.number, second.policy.number), (1, 2));
+    assert!(first.policy.at < second.policy.at);
+    let again = authority.push_policy(&quiet("two")).unwrap_err();
+    assert!(matches!(again, CaError::PolicySame { number: 2 }));
+    drop(authority);
+    let authority = place.open();
+    assert_eq!(authority.policy().unwrap(), Some(second));
+    assert_eq!(authority.push_policy(&quiet("one")).unwrap().policy.number, 3);
+    let log = authority.store().log().unwrap();
+    let acts: Vec<&str> = log.iter().filter(|r| r.act == "policy").map(|r| &*r.detail).collect();
+    assert_eq!(acts.len(), 3);
+    assert!(acts[2].starts_with("number 3, rules 1, quotas 0, SHA-256 "), "{acts:?}");
+    assert!(authority.store().verify_log().unwrap().is_ok());
+}
+
+#[test]
+fn a_policy_that_contradicts_itself_changes_nothing() {
+    let (_place, authority) = Place::new();
+    let mut draft = quiet("one");
+    draft.rules.push(draft.rules[0].clone());
+    assert!(matches!(authority.push_policy(&draft), Err(CaError::Policy(_))));
+    assert_eq!(authority.policy().unwrap(), None);
+    assert!(authority.store().log().unwrap().iter().all(|record| record.act != "policy"));
+}
+
+#[test]
+fn a_bundle_carries_the_policy_there_is() {
+    let (place, authority) = Place::new();
+    let write = |node: &str| {
+        let key = key();
+        let wish = Enrolment::new(name(node)).unwrap();
+        let issued = authority.enroll(&wish, Holder::Private(&key)).unwrap();
+        let path = place.path.with_file_name(node);
+        let settings = crate::bundle::NodeSettings::default();
+        crate::bundle::write(&path, &authority, &issued, &key, &settings).unwrap();
+        std::fs::read(path.join("policy")).ok()
+    };
+    assert_eq!(write("alice"), None);
+    let pushed = authority.push_policy(&quiet("one")).unwrap();
+    assert_eq!(write("bob"), Some(pushed.bytes));
+}

@@ -5,6 +5,7 @@
 mod enroll;
 mod init;
 mod look;
+mod policy;
 mod standing;
 mod verify;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Fault> {
         Command::Resume(args) => standing::resume(&desk, args),
         Command::Publish(args) => standing::publish(&desk, args),
         Command::Feed(FeedCommand::Export(args)) => look::export(&desk, args),
+        Command::Policy(command) => policy::run(&desk, command),
         Command::List => look::list(&desk),
         Command::Show(args) => look::show(&desk, args),
         Command::Crl(args) => look::crl(&desk, args),

@@ -1,6 +1,6 @@
 //! `revoke`, `suspend`, `resume` and `publish`: the acts that the network hears of.
 
-use ca_tool::{Acted, Authority, Outcome, Publish, Report};
+use ca_tool::{Acted, Authority, News, Outcome, Publish, Report};
 use host::fault::Fault;
 use serde_json::json;
 use shared::name::NodeName;
@@ -66,7 +66,9 @@ fn spread(
     line: String,
     (verb, args): (&str, &PublishArgs),
 ) -> Result<(), Fault> {
-    let what = Publish { via: args.via.clone(), about: about.cloned() };
+    // Nobody in particular is meant: the daily publication, which brings the policy too.
+    let news = if about.is_none() { News::Both } else { News::Feed };
+    let what = Publish { via: args.via.clone(), about: about.cloned(), news };
     // The act is done and said before anybody is told: what follows may take seconds.
     if !desk.out.is_json() {
         desk.line(&line)?;
@@ -79,7 +81,11 @@ fn spread(
         let report = serde_json::to_value(&report).unwrap_or_default();
         object.insert("publish".to_owned(), report);
     }
-    desk.tell(&value, &summary(desk, &report, verb))
+    let mut lines = summary(desk, &report, verb);
+    if news == News::Both && report.via.is_some() && report.policy > 0 {
+        lines.push(super::policy::spread_line(&report));
+    }
+    desk.tell(&value, &lines)
 }
 
 fn summary(desk: &Desk<'_>, report: &Report, verb: &str) -> Vec<String> {

@@ -1,15 +1,15 @@
-//! Bringing the feed to the network: one peer is told, the rest hear it from each other, and their
-//! acknowledgements come back the same way.
+//! Bringing feed and policy to the network: one peer is told, the rest hear it from each other, and
+//! their acknowledgements come back the same way.
 //!
 //! The act is done when the store has it; publishing only makes it quick. So a peer that cannot be
 //! reached is reported and nothing more.
 //!
-//! **Invariant:** what is sent is the committed feed; a peer that knows more than our store is
-//! told nothing.
+//! **Invariant:** what is sent is the committed feed and policy; a peer that knows a later feed
+//! than our store is told nothing.
 
 mod link;
+mod listening;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,11 @@ use serde::{Serialize, Serializer};
 use shared::feed::Update;
 use shared::id::InstanceId;
 use shared::name::{Label, NodeName};
+use shared::policy::SignedPolicy;
 use shared::presence::{Presence, SignedPresence};
 use shared::refusal::{Code, Refusal};
 use shared::verify::Verifier;
-use shared::wire::{Ack, Body, Greeting, VERSION};
+use shared::wire::{Body, Greeting, VERSION};
 use tls::Dialler;
 
 pub use link::LinkError;
@@ -28,13 +29,24 @@ pub use link::LinkError;
 use crate::authority::{AUTHORITY_ROLE, Authority};
 use crate::error::CaError;
 use link::Link;
+use listening::{Listening, Numbers};
 
 /// How long a peer may take to accept the connection, and again for the handshake.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long acknowledgements are waited for.
 const ACKS: Duration = Duration::from_secs(5);
-/// Neighbours that are listed: as many as a full mesh has, twice over.
-const EXPECTED_MAX: usize = 256;
+
+/// Whose acknowledgements are waited for. Whatever a peer lacks, it is sent both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum News {
+    /// The feed's: somebody was turned out.
+    #[default]
+    Feed,
+    /// The policy's.
+    Policy,
+    /// Both.
+    Both,
+}
 
 /// What to publish.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +55,8 @@ pub struct Publish {
     pub via: Vec<String>,
     /// The node the news is about: it is not expected to acknowledge.
     pub about: Option<NodeName>,
+    /// What is new.
+    pub news: News,
 }
 
 /// What became of it.
@@ -50,6 +64,8 @@ pub struct Publish {
 pub struct Report {
     /// The feed's number.
     pub number: u64,
+    /// The policy's; 0 is the built-in one.
+    pub policy: u64,
     /// The peer that took it.
     pub via: Option<String>,
     /// Who was expected to hear of it.
@@ -69,6 +85,12 @@ pub struct PeerReport {
     pub ms: Option<u64>,
     /// How many links it closed.
     pub cut: u32,
+    /// Whether it has the policy, as it said itself.
+    pub has_policy: bool,
+    /// Milliseconds to its acknowledgement of the policy, if one came.
+    pub policy_ms: Option<u64>,
+    /// How many links it closed for the policy.
+    pub policy_cut: u32,
 }
 
 /// A peer that could not be told.
@@ -94,23 +116,33 @@ impl Report {
         let times: Vec<u64> = self.peers.iter().filter_map(|peer| peer.ms).collect();
         (times.len(), times.iter().max().copied())
     }
+
+    /// How many have the policy, and how long the slowest took.
+    #[must_use]
+    pub fn with_policy(&self) -> (usize, Option<u64>) {
+        let have = self.peers.iter().filter(|peer| peer.has_policy);
+        (have.count(), self.peers.iter().filter_map(|peer| peer.policy_ms).max())
+    }
 }
 
-/// Brings the feed as it stands to the first peer that takes it, and waits for acknowledgements.
+/// Brings feed and policy as they stand to the first peer that takes them, and waits for
+/// acknowledgements.
 ///
 /// # Errors
 /// [`CaError::RolledBack`] if a peer knows a later feed than our store. Peers that cannot be
 /// reached are no error but in the report.
 pub fn publish(authority: &Authority, what: &Publish) -> Result<Report, CaError> {
     let position = authority.feed_position()?;
-    let mut report = Report { number: position.number, ..Report::default() };
+    let held = authority.policy()?;
+    let policy = held.as_ref().map_or(0, |signed| signed.policy.number);
+    let mut report = Report { number: position.number, policy, ..Report::default() };
     let remembered = authority.settings()?.via;
     let via = if what.via.is_empty() { &remembered } else { &what.via };
     if via.is_empty() {
         report.offline = absent(authority, what, &report)?;
         return Ok(report);
     }
-    let desk = Desk::open(authority)?;
+    let desk = Desk::open(authority, held)?;
     for address in via {
         match desk.tell(address, what, &mut report) {
             Ok(()) => {
@@ -167,10 +199,17 @@ struct Desk<'a> {
     verifier: Arc<Verifier>,
     dialler: Dialler,
     presence: Vec<u8>,
+    policy: Option<SignedPolicy>,
+}
+
+/// What a peer says it has.
+struct Theirs {
+    feed: u64,
+    policy: u64,
 }
 
 impl<'a> Desk<'a> {
-    fn open(authority: &'a Authority) -> Result<Self, CaError> {
+    fn open(authority: &'a Authority, policy: Option<SignedPolicy>) -> Result<Self, CaError> {
         let identity = authority.identity()?;
         let position = authority.feed_position()?;
         let role = Label::parse(AUTHORITY_ROLE).map_err(|e| CaError::Damaged(e.to_string()))?;
@@ -183,7 +222,7 @@ impl<'a> Desk<'a> {
             addresses: Vec::new(),
             roles: vec![role],
             feed_number: position.number,
-            policy_number: 0,
+            policy_number: policy.as_ref().map_or(0, |signed| signed.policy.number),
             relays: Vec::new(),
         };
         let chain: Vec<&[u8]> = identity.chain.iter().map(Vec::as_slice).collect();
@@ -192,37 +231,48 @@ impl<'a> Desk<'a> {
         let identity = tls::Identity { chain: identity.chain, key: identity.key };
         let dialler = Dialler::new(&identity, Arc::clone(&verifier), authority.clock())
             .map_err(|error| CaError::Tls(error.to_string()))?;
-        Ok(Self { authority, verifier, dialler, presence })
+        Ok(Self { authority, verifier, dialler, presence, policy })
     }
 
     /// Tells one peer, and fills the report with who acknowledged.
     fn tell(&self, address: &str, what: &Publish, report: &mut Report) -> Result<(), Trouble> {
         let mut link = Link::dial(address, &self.dialler, CONNECT)?;
         let theirs = self.greet(&mut link)?;
-        if theirs > report.number {
+        if theirs.feed > report.number {
             link.close();
-            return Err(Trouble::Ahead { theirs });
+            return Err(Trouble::Ahead { theirs: theirs.feed });
         }
-        let update = self.authority.feed_update(theirs).map_err(Trouble::Ours)?;
+        if theirs.policy > report.policy {
+            // Not worth holding up a revocation for: said, and the policy is not sent.
+            let (theirs, ours) = (theirs.policy, report.policy);
+            let why = format!("it has policy {theirs}, our store only {ours}: it is an old copy");
+            report.failures.push(Failure { via: address.to_owned(), why, code: None });
+        }
+        let update = self.authority.feed_update(theirs.feed).map_err(Trouble::Ours)?;
+        let mut bytes = frames(update)?;
+        let policy = self.policy.as_ref().filter(|held| held.policy.number > theirs.policy);
+        if let Some(held) = policy {
+            bytes.extend(Body::Policy(held.bytes.clone()).to_frame());
+        }
         let start = Instant::now();
         let deadline = start + ACKS;
-        link.send(&frames(update)?, deadline)?;
-        let mut listening = Listening::new(report.number, start);
-        listening.expect(link.member.node().clone(), what);
+        link.send(&bytes, deadline)?;
+        let (feed, policy_sent) = (report.number, policy.is_some());
+        let numbers = Numbers { feed, policy: report.policy, policy_sent };
+        let mut listening = Listening::new(numbers, what.news, start);
+        listening.expect(link.member.node().clone(), theirs.policy, what);
         let heard = self.listen(&mut link, &mut listening, what, deadline);
+        let was_heard = listening.was_heard();
         report.peers = listening.into_peers();
-        match heard {
-            // The peer took the feed if anybody acknowledged it; only then is a later end no news.
-            Err(error) if report.acknowledged().0 == 0 => return Err(error.into()),
-            _ => {}
-        }
+        // The peer took the news if anybody acknowledged it; only then is a later end no news.
+        heard.or_else(|error| if was_heard { Ok(()) } else { Err(error) })?;
         let _ = link.send(&Body::Bye.to_frame(), Instant::now() + Duration::from_millis(200));
         link.close();
         Ok(())
     }
 
-    /// HELLO and WELCOME; gives the number of the peer's feed.
-    fn greet(&self, link: &mut Link) -> Result<u64, Trouble> {
+    /// HELLO and WELCOME; gives the numbers of the peer's feed and policy.
+    fn greet(&self, link: &mut Link) -> Result<Theirs, Trouble> {
         let deadline = Instant::now() + CONNECT;
         let position = self.authority.feed_position().map_err(Trouble::Ours)?;
         let hello = Body::Hello(Greeting {
@@ -242,18 +292,18 @@ impl<'a> Desk<'a> {
             return Err(LinkError::ByUs(Refusal::new(Code::Version, detail)).into());
         }
         let theirs = self.verify(&welcome.presence).map_err(LinkError::ByUs)?;
-        if theirs != *link.member.node() {
-            let detail = format!("{} welcomes as {theirs}", link.member.node());
+        if theirs.node != *link.member.node() {
+            let detail = format!("{} welcomes as {}", link.member.node(), theirs.node);
             return Err(LinkError::ByUs(Refusal::new(Code::WrongName, detail)).into());
         }
-        Ok(welcome.feed_number)
+        Ok(Theirs { feed: welcome.feed_number, policy: theirs.policy_number })
     }
 
-    fn verify(&self, presence: &[u8]) -> Result<NodeName, Refusal> {
+    fn verify(&self, presence: &[u8]) -> Result<Arc<Presence>, Refusal> {
         let network = self.authority.network();
         let signed =
             SignedPresence::verify(presence, network, &self.verifier, self.authority.now())?;
-        Ok(signed.presence.node.clone())
+        Ok(signed.presence)
     }
 
     fn listen(
@@ -265,12 +315,13 @@ impl<'a> Desk<'a> {
     ) -> Result<(), LinkError> {
         while !listening.is_complete() {
             match link.receive(deadline)? {
-                Body::FeedAck(ack) => listening.take(&ack),
+                Body::FeedAck(ack) => listening.take_feed(&ack),
+                Body::PolicyAck(ack) => listening.take_policy(&ack),
                 Body::Presences(list, last) => {
                     for presence in &list {
                         // Whoever is out, or not of ours, is not waited for.
-                        if let Ok(node) = self.verify(presence) {
-                            listening.expect(node, what);
+                        if let Ok(theirs) = self.verify(presence) {
+                            listening.expect(theirs.node.clone(), theirs.policy_number, what);
                         }
                     }
                     listening.all_known |= last;
@@ -289,59 +340,6 @@ fn frames(update: Update) -> Result<Vec<u8>, LinkError> {
         written.map_err(|error| LinkError::Nonsense(error.to_string()))?;
     }
     Ok(bytes)
-}
-
-/// Who is expected, and who has acknowledged.
-struct Listening {
-    number: u64,
-    start: Instant,
-    peers: BTreeMap<NodeName, Option<(u64, u32)>>,
-    early: BTreeMap<NodeName, (u64, u32)>,
-    all_known: bool,
-}
-
-impl Listening {
-    fn new(number: u64, start: Instant) -> Self {
-        let (peers, early) = (BTreeMap::new(), BTreeMap::new());
-        Self { number, start, peers, early, all_known: false }
-    }
-
-    fn expect(&mut self, node: NodeName, what: &Publish) {
-        let wanted = what.about.as_ref() != Some(&node) && !is_ours(&node);
-        if wanted && self.peers.len() < EXPECTED_MAX {
-            let answer = self.early.remove(&node);
-            self.peers.entry(node).or_insert(answer);
-        }
-    }
-
-    /// An acknowledgement may overtake the list that says who is to be expected.
-    fn take(&mut self, ack: &Ack) {
-        if ack.number < self.number {
-            return;
-        }
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let answer = (ms, ack.cut);
-        match self.peers.get_mut(&ack.node) {
-            Some(known) => *known = known.or(Some(answer)),
-            None if self.early.len() < EXPECTED_MAX => {
-                self.early.entry(ack.node.clone()).or_insert(answer);
-            }
-            None => {}
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.all_known && self.peers.values().all(Option::is_some)
-    }
-
-    fn into_peers(self) -> Vec<PeerReport> {
-        let report = |(node, answer): (NodeName, Option<(u64, u32)>)| PeerReport {
-            node,
-            ms: answer.map(|(ms, _)| ms),
-            cut: answer.map_or(0, |(_, cut)| cut),
-        };
-        self.peers.into_iter().map(report).collect()
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use shared::feed::{Feed, Reason, Staging};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::NetworkName;
 use shared::verify::Anchors;
-use shared::wire::split;
+use shared::wire::{Ack, split};
 
 use super::*;
 use crate::authority::{Enrolment, Holder, Init, Issued};
@@ -39,6 +39,15 @@ fn enroll(authority: &Authority, node: &str) -> (Issued, PrivateKey) {
 }
 
 fn presence(authority: &Authority, issued: &Issued, key: &PrivateKey) -> Vec<u8> {
+    presence_with(authority, issued, key, 0)
+}
+
+fn presence_with(
+    authority: &Authority,
+    issued: &Issued,
+    key: &PrivateKey,
+    policy_number: u64,
+) -> Vec<u8> {
     let presence = Presence {
         node: issued.node.clone(),
         instance: InstanceId::new([1; 16]),
@@ -48,7 +57,7 @@ fn presence(authority: &Authority, issued: &Issued, key: &PrivateKey) -> Vec<u8>
         addresses: Vec::new(),
         roles: Vec::new(),
         feed_number: 0,
-        policy_number: 0,
+        policy_number,
         relays: Vec::new(),
     };
     let chain: Vec<&[u8]> = issued.chain.iter().map(Vec::as_slice).collect();
@@ -58,6 +67,7 @@ fn presence(authority: &Authority, issued: &Issued, key: &PrivateKey) -> Vec<u8>
 /// How the peer behaves.
 struct Manner {
     number: u64,
+    policy: u64,
     refuses: Option<Code>,
     neighbours: Vec<Vec<u8>>,
     acknowledges: Vec<&'static str>,
@@ -65,7 +75,8 @@ struct Manner {
 
 impl Manner {
     fn plain() -> Self {
-        Self { number: 0, refuses: None, neighbours: Vec::new(), acknowledges: vec!["alice"] }
+        let (neighbours, acknowledges) = (Vec::new(), vec!["alice"]);
+        Self { number: 0, policy: 0, refuses: None, neighbours, acknowledges }
     }
 }
 
@@ -80,7 +91,7 @@ fn peer(
     let address = socket.local_addr().unwrap();
     let network = authority.network().clone();
     let anchors = Anchors::new(network.clone(), authority.trust_der()).unwrap();
-    let hello = presence(authority, &issued, &key);
+    let hello = presence_with(authority, &issued, &key, manner.policy);
     let clock = authority.clock();
     let run = move || {
         let verifier = Arc::new(Verifier::new(anchors));
@@ -139,13 +150,22 @@ impl Manner {
                 let ack = |node| Body::FeedAck(Ack { number, node: name(node), cut: 1 });
                 self.acknowledges.iter().map(|node| ack(node)).collect()
             }
+            Body::Policy(bytes) => {
+                let number = SignedPolicy::peek(&bytes).unwrap();
+                let ack = |node| Body::PolicyAck(Ack { number, node: name(node), cut: 2 });
+                self.acknowledges.iter().map(|node| ack(node)).collect()
+            }
             _ => Vec::new(),
         }
     }
 }
 
 fn about(node: &str, via: &[&str]) -> Publish {
-    Publish { via: via.iter().map(ToString::to_string).collect(), about: Some(name(node)) }
+    Publish {
+        via: via.iter().map(ToString::to_string).collect(),
+        about: Some(name(node)),
+        ..Publish::default()
+    }
 }
 
 #[test]
@@ -216,4 +236,45 @@ fn nobody_known_is_said_and_nothing_tried() {
     assert!(report.failures.is_empty() && report.via.is_none());
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["offline"][0], "alice");
+}
+
+fn push_something(authority: &Authority) -> u64 {
+    let mut draft = shared::policy::Policy::built_in();
+    draft.rules.truncate(0);
+    authority.push_policy(&draft).unwrap().policy.number
+}
+
+#[test]
+fn a_policy_is_sent_to_whoever_has_less_and_counted() {
+    let place = place();
+    let authority = &place.authority;
+    let (alice, alice_key) = enroll(authority, "alice");
+    let (bob, bob_key) = enroll(authority, "bob");
+    assert_eq!(push_something(authority), 1);
+    let neighbours = vec![presence(authority, &bob, &bob_key)];
+    let manner = Manner { neighbours, acknowledges: vec!["bob", "alice"], ..Manner::plain() };
+    let (address, handle) = peer(authority, alice, alice_key, manner);
+    let via = vec![address.to_string()];
+    let what = Publish { via, about: None, news: News::Policy };
+    let report = publish(authority, &what).unwrap();
+    assert_eq!((report.policy, report.with_policy().0), (1, 2));
+    assert!(report.peers.iter().all(|peer| peer.has_policy && peer.policy_cut == 2));
+    handle.join().unwrap();
+}
+
+#[test]
+fn a_peer_with_a_later_policy_is_said_and_still_gets_the_feed() {
+    let place = place();
+    let authority = &place.authority;
+    let (alice, key) = enroll(authority, "alice");
+    enroll(authority, "bob");
+    let (address, handle) = {
+        let manner = Manner { policy: 9, ..Manner::plain() };
+        peer(authority, alice, key, manner)
+    };
+    authority.revoke(&name("bob"), Reason::KeyCompromise).unwrap();
+    let report = publish(authority, &about("bob", &[&address.to_string()])).unwrap();
+    assert_eq!(report.acknowledged().0, 1, "the revocation is not held up");
+    assert!(report.failures[0].why.contains("old copy"), "{report:?}");
+    assert_eq!(handle.join().unwrap(), 1);
 }

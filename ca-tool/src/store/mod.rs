@@ -56,6 +56,8 @@ pub(crate) mod meta {
     pub(crate) const CRL: &[u8] = b"crl";
     pub(crate) const CRL_NUMBER: &[u8] = b"crl-number";
     pub(crate) const BOOT: &[u8] = b"boot";
+    pub(crate) const POLICY: &[u8] = b"policy";
+    pub(crate) const POLICY_AT: &[u8] = b"policy-at";
 }
 
 /// A key and its value.
