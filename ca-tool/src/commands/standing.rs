@@ -82,7 +82,9 @@ fn spread(
         object.insert("publish".to_owned(), report);
     }
     let mut lines = summary(desk, &report, verb);
-    if news == News::Both && report.via.is_some() && report.policy > 0 {
+    // Where it was there already nobody acknowledges it, and presences tell it late.
+    let is_news = report.peers.iter().any(|peer| peer.policy_ms.is_some());
+    if news == News::Both && is_news {
         lines.push(super::policy::spread_line(&report));
     }
     desk.tell(&value, &lines)
