@@ -48,9 +48,9 @@ pub const LOOK_MS: u64 = 1_000;
 /// Between two signatures of our own presence in a small network, in ms: what a directory says is
 /// then not older than a few minutes.
 pub const PRESENCE_MS: u64 = 240_000;
-/// And for each node known, in ms: a thousand nodes then say two presences a second together,
-/// 2.6 kB/s for everybody to hear.
-pub const PRESENCE_EACH_MS: u64 = 500;
+/// And for each node known, in ms: a thousand nodes then say one presence a second together, which
+/// comes to everybody twice or three times, as 3 kB/s.
+pub const PRESENCE_EACH_MS: u64 = 1_000;
 /// But at least this often, in ms: forgetting somebody gone takes three times as long.
 pub const PRESENCE_MAX_MS: u64 = 3_600_000;
 /// Silence after which an unlinked node's presence is forgotten: so many missed signatures.

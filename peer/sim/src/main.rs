@@ -1,7 +1,8 @@
 //! `sim`: networks of the sizes asked for, and what they did into docs/scale.{json,md,svg}.
 //!
 //! Each size runs in a process of its own: an allocator does not give back what an earlier one
-//! used. A run that measured some sizes replaces those and leaves the others standing.
+//! used. A run that measured some sizes replaces those and leaves the others standing; without a
+//! size the page and the drawing are made again from the figures.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -34,8 +35,8 @@ impl Wish {
                 size => wish.sizes.push(size.parse().with_context(|| format!("size {size}"))?),
             }
         }
-        if wish.sizes.is_empty() || wish.sizes.iter().any(|size| *size < 10) {
-            bail!("usage: sim SIZE… [--seed N] [--out DIR]; a size is 10 or more");
+        if wish.sizes.iter().any(|size| *size < 10) {
+            bail!("usage: sim [SIZE…] [--seed N] [--out DIR]; a size is 10 or more");
         }
         Ok(wish)
     }
@@ -50,6 +51,7 @@ fn main() -> Result<()> {
         let scale = in_a_process(*size, wish.seed)?;
         sim::report::write(&wish.out, &scale)?;
     }
+    sim::report::draw_again(&wish.out)?;
     Ok(std::io::stdout().write_all(sim::report::table(&wish.out)?.as_bytes())?)
 }
 

@@ -21,6 +21,16 @@ pub fn write(folder: &Path, scale: &Scale) -> Result<()> {
     let list: Vec<&Scale> = all.values().collect();
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("scale.json"), serde_json::to_string_pretty(&list)? + "\n")?;
+    draw_again(folder)
+}
+
+/// Makes the page and the drawing from the figures that are there.
+///
+/// # Errors
+/// If they cannot be read or written.
+pub fn draw_again(folder: &Path) -> Result<()> {
+    let all = read(folder)?;
+    let list: Vec<&Scale> = all.values().collect();
     std::fs::write(folder.join("scale.md"), page(&list))?;
     std::fs::write(folder.join("scale.svg"), draw(&panels(&list)))?;
     Ok(())
