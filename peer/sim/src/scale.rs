@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 
+use peer_core::limits::{PRESENCE_EACH_MS, PRESENCE_MS};
 use serde::{Deserialize, Serialize};
 use shared::feed::Act;
 
@@ -26,17 +27,12 @@ const TRIALS: usize = 5;
 const PAUSE_MS: u64 = 5_000;
 /// How long the network may take to become one.
 const CONVERGE_MS: u64 = 300_000;
-/// How long it is left alone then: until every node has signed its presence for the second time,
-/// which it does early because it knew nobody at the first.
-const REST_MS: u64 = 340_000;
 /// How long a revocation may take to be everywhere.
 const SPREAD_MS: u64 = 120_000;
 /// How long acknowledgements are waited for.
 const ACKNOWLEDGE_MS: u64 = 3_000;
 /// How long half of the network is cut off: long enough that both halves have noticed.
 const PARTITION_MS: u64 = 60_000;
-/// How long an idle network is watched.
-const IDLE_MS: u64 = 240_000;
 
 /// Least, mean and most of what nodes have or did.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -131,7 +127,7 @@ pub fn measure(nodes: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Scale {
     let mut world = World::planned(&plan(nodes, seed));
     let connected_ms = world.until("one network", CONVERGE_MS, is_one_network_now_and_then());
     say(&format!("{nodes} nodes are one network after {connected_ms} ms"));
-    world.run(REST_MS);
+    world.run_to(idle_ms(nodes));
     let memory_kib = (gauge::resident_kib() - before_kib) / nodes as f64;
     let (links, known) = (links(&world), known(&world));
     say(&format!("links {links:?}, known {known:?}, {memory_kib:.0} KiB a node"));
@@ -165,8 +161,16 @@ pub fn measure(nodes: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Scale {
 pub fn measure_idle(nodes: usize, seed: u64) -> Idle {
     let mut world = World::planned(&plan(nodes, seed));
     world.until("one network", CONVERGE_MS, is_one_network_now_and_then());
-    world.run(REST_MS);
+    world.run_to(idle_ms(nodes));
     idle(&mut world)
+}
+
+/// From so many ms after the start until twice as many every node signs its presence exactly once:
+/// the first time it did so after a third more or less of [`PRESENCE_MS`], because it knew nobody
+/// yet; from then on it waits as long as its directory says, a third more or less.
+fn idle_ms(nodes: usize) -> u64 {
+    let wait_ms = (nodes as u64 * PRESENCE_EACH_MS).max(PRESENCE_MS);
+    (PRESENCE_MS + wait_ms) / 3 * 2
 }
 
 /// All start at once; one in a hundred is an introducer.
@@ -220,8 +224,9 @@ fn known(world: &World) -> Spread {
 fn idle(world: &mut World) -> Idle {
     let before: Vec<u64> = world.hosts.iter().map(|host| host.sent.bytes).collect();
     let cpu_s = gauge::cpu_s();
-    world.run(IDLE_MS);
-    let seconds = IDLE_MS as f64 / 1000.0;
+    let watched_ms = idle_ms(world.hosts.len());
+    world.run(watched_ms);
+    let seconds = watched_ms as f64 / 1000.0;
     let hosts = world.hosts.iter().zip(before);
     let rates = hosts.map(|(host, before)| (host.sent.bytes - before) as f64 / seconds);
     let bytes_s = spread(rates);

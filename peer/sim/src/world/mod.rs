@@ -338,6 +338,11 @@ impl World {
         self.queue.advance_to(end);
     }
 
+    /// Runs until so many simulated ms have passed since the beginning.
+    pub fn run_to(&mut self, ms: u64) {
+        self.run(ms.saturating_sub(self.now_ms()));
+    }
+
     /// How many links a host has.
     #[must_use]
     pub fn links_of(&self, index: usize) -> usize {
