@@ -14,24 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use bytes::Bytes;
-use ca_tool::{Enrolment, Holder, Publish, Report};
-use peer::link::{Queue, Sink, dial};
+use ca_tool::{Publish, Report};
 use shared::feed::Reason;
-use shared::id::InstanceId;
-use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
-use shared::presence::Presence;
-use shared::refusal::Refusal;
-use shared::wire::{Body, Greeting, Kind, VERSION};
-use tokio::task::JoinHandle;
 
 use crate::harness::{Effort, Figure, Samples};
-use crate::mesh::{Mesh, Running, Seen};
+use crate::mesh::{Mesh, Seen};
+use crate::outcast::{Outcast, PATIENCE};
 use crate::world::World;
-
-/// How long anything may take before the run has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between the outcast's last link and the revocation: its arrival has spread by then. Long enough
 /// also for the daemons' gates, which let one address begin 32 handshakes a second: a round has two
@@ -79,7 +69,8 @@ fn one_size(peers: usize, rounds: usize) -> Result<Times> {
     })
 }
 
-fn same_links(
+/// Whether no link of the daemons with each other has changed.
+pub(crate) fn same_links(
     before: &BTreeSet<(NodeName, Seen)>,
     after: &BTreeSet<(NodeName, Seen)>,
 ) -> Result<()> {
@@ -91,7 +82,7 @@ fn same_links(
 
 /// Milliseconds until the last link had ended, and until the revocation was on the disk.
 async fn one_round(world: &Arc<World>, mesh: &Mesh, round: usize) -> Result<(f64, f64)> {
-    let outcast = Outcast::new(world, round, &mesh.running).await?;
+    let outcast = Outcast::new(world, &format!("outcast-{round}"), &mesh.running, None).await?;
     tokio::time::sleep(SETTLE).await;
     let start = Instant::now();
     let revoking = {
@@ -107,7 +98,8 @@ async fn one_round(world: &Arc<World>, mesh: &Mesh, round: usize) -> Result<(f64
     Ok((ms(last), ms(committed)))
 }
 
-fn revoke(world: &World, node: &NodeName, via: String) -> Result<(Instant, Report)> {
+/// Revokes a node and tells one daemon; when it was on the disk, and what came of it.
+pub(crate) fn revoke(world: &World, node: &NodeName, via: String) -> Result<(Instant, Report)> {
     world.authority.revoke(node, Reason::KeyCompromise)?;
     let committed = Instant::now();
     let what = Publish { via: vec![via], about: Some(node.clone()), ..Publish::default() };
@@ -121,86 +113,4 @@ fn check(report: &Report, mesh: &Mesh) -> Result<()> {
         bail!("{right} of {} daemons cut exactly one link: {report:?}", mesh.running.len());
     }
     Ok(())
-}
-
-/// The node that is turned out: a link to every daemon, and when each ended.
-struct Outcast {
-    node: NodeName,
-    ends: Vec<JoinHandle<Instant>>,
-    _queues: Vec<Queue>,
-}
-
-impl Outcast {
-    async fn new(world: &World, round: usize, peers: &[Running]) -> Result<Self> {
-        let node = NodeName::parse(&format!("outcast-{round}"))?;
-        let key = PrivateKey::generate(Algorithm::P256)?;
-        let issued =
-            world.authority.enroll(&Enrolment::new(node.clone())?, Holder::Private(&key))?;
-        let hello = greeting(world, &node, &key, &issued.chain)?;
-        let clock: tls::Clock = Arc::new(host::clock::wall);
-        let identity = tls::Identity { chain: issued.chain, key };
-        let dialler = tls::Dialler::new(&identity, world.verifier(0)?, clock)?;
-        let (mut ends, mut queues) = (Vec::new(), Vec::new());
-        for peer in peers {
-            let mut secured = dial(&peer.address, Some(peer.name.clone()), &dialler).await?;
-            secured.write_body(&Body::Hello(hello.clone())).await?;
-            let Body::Welcome(_) = secured.read_body(PATIENCE).await? else {
-                bail!("{} does not welcome {node}", peer.name);
-            };
-            let (queue, pump) = secured.start(Deaf);
-            queues.push(queue);
-            ends.push(tokio::spawn(async move {
-                // However it ended, it ended now.
-                let _ = pump.await;
-                Instant::now()
-            }));
-        }
-        Ok(Self { node, ends, _queues: queues })
-    }
-
-    async fn until_cut(self) -> Result<Instant> {
-        let mut last = None;
-        for end in self.ends {
-            last = last.max(Some(end.await?));
-        }
-        last.context("there was no link")
-    }
-}
-
-fn greeting(
-    world: &World,
-    node: &NodeName,
-    key: &PrivateKey,
-    chain: &[Vec<u8>],
-) -> Result<Greeting> {
-    let position = world.authority.feed_position()?;
-    let presence = Presence {
-        node: node.clone(),
-        instance: InstanceId::new(host::random::bytes()?),
-        boot: 1,
-        sequence: 1,
-        at: host::clock::wall(),
-        addresses: Vec::new(),
-        roles: Vec::new(),
-        feed_number: position.number,
-        policy_number: 0,
-        relays: Vec::new(),
-    };
-    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-    Ok(Greeting {
-        version_min: VERSION,
-        version_max: VERSION,
-        presence: presence.sign(world.authority.network(), key, &chain)?,
-        feed_number: position.number,
-        feed_at: position.at,
-    })
-}
-
-/// Hears everything and heeds nothing.
-struct Deaf;
-
-impl Sink for Deaf {
-    async fn batch(&mut self, _: Vec<(Kind, Bytes)>) -> Result<(), Refusal> {
-        Ok(())
-    }
 }

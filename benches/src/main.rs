@@ -16,7 +16,9 @@ mod link;
 mod load;
 mod memory;
 mod mesh;
+mod outcast;
 mod pipe;
+mod relay;
 mod report;
 mod send;
 mod sim;
@@ -42,7 +44,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
@@ -50,6 +52,7 @@ const GROUPS: [Group; 12] = [
     ("link", link::measure),
     ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
+    ("relay", relay::measure),
     ("revoke.cut_ms", cut::measure),
     ("send", send::measure),
     ("start.listening_ms", start::measure),

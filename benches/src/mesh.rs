@@ -14,7 +14,7 @@ use peer::control::protocol::Status;
 use peer::control::{Client, Reply, Request};
 use peer::daemon::{Daemon, FindBy, Start};
 use shared::key::{Algorithm, PrivateKey};
-use shared::name::NodeName;
+use shared::name::{Label, NodeName};
 use shared::time::Timestamp;
 
 use crate::world::World;
@@ -45,10 +45,21 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Starts so many and waits until all are linked.
     pub(crate) async fn start(world: &World, count: usize) -> Result<Self> {
+        Self::start_with(world, count, &[]).await
+    }
+
+    /// The same, where the first has these roles.
+    pub(crate) async fn start_with(world: &World, count: usize, roles: &[&str]) -> Result<Self> {
         let mut running: Vec<Running> = Vec::new();
         for index in 0..count {
+            let mut wish = Enrolment::new(NodeName::parse(&format!("peer-{index}"))?)?;
+            if index == 0 {
+                wish.roles =
+                    roles.iter().map(|role| Label::parse(role)).collect::<Result<_, _>>()?;
+            }
             let known = running.first().map(|one| (one.name.clone(), one.address.clone()));
-            running.push(Running::start(world, &format!("peer-{index}"), known).await?);
+            let folder = write_bundle_of(world, &wish)?;
+            running.push(Running::open(folder, wish.node, known).await?);
         }
         let mesh = Self { running };
         let since = Instant::now();
@@ -88,12 +99,6 @@ impl Running {
     /// Where its bundle is.
     pub(crate) fn folder(&self) -> &std::path::Path {
         &self.folder
-    }
-
-    async fn start(world: &World, name: &str, known: Option<(NodeName, String)>) -> Result<Self> {
-        let name = NodeName::parse(name)?;
-        let folder = write_bundle(world, &name)?;
-        Self::open(folder, name, known).await
     }
 
     /// Starts a daemon on a bundle, told one other node or none.
@@ -146,9 +151,13 @@ impl Running {
 
 /// Enrols a node and writes its bundle.
 pub(crate) fn write_bundle(world: &World, name: &NodeName) -> Result<PathBuf> {
+    write_bundle_of(world, &Enrolment::new(name.clone())?)
+}
+
+fn write_bundle_of(world: &World, wish: &Enrolment) -> Result<PathBuf> {
+    let name = &wish.node;
     let key = PrivateKey::generate(Algorithm::P256)?;
-    let wish = Enrolment::new(name.clone())?;
-    let issued = world.authority.enroll(&wish, Holder::Private(&key))?;
+    let issued = world.authority.enroll(wish, Holder::Private(&key))?;
     let folder = world.path().join(format!("{name}.bundle"));
     bundle::write(&folder, &world.authority, &issued, &key, &NodeSettings::default())
         .with_context(|| format!("the bundle of {name}"))?;

@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 18] = [
+const TARGETS: [(&str, Target); 20] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -33,6 +33,8 @@ const TARGETS: [(&str, Target); 18] = [
     ("link.messages_64", Target::RatioMin(0.8)),
     ("link.ping_us", Target::RatioMax(1.3)),
     ("memory.idle_link_kib", Target::ValueMax(40.0)),
+    ("relay.connect_ms", Target::ValueMax(20.0)),
+    ("relay.cut_ms", Target::ValueMax(50.0)),
     ("revoke.cut_ms.peers_32", Target::P99Max(250.0, 1000.0)),
     ("send.durable_256", Target::ValueMin(50_000.0)),
     ("start.listening_ms", Target::ValueMax(150.0)),
