@@ -95,3 +95,15 @@ pub const FEED_CHUNK_BYTES: usize = 48 * 1024;
 pub const FEED_CHUNKS_MAX: usize = 8 * 1024;
 /// Bytes of a feed file handed to `peer feed import`.
 pub const FEED_FILE_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Addresses in a join string: one of each family, outside and inside; a QR code must hold them.
+pub const JOIN_ADDRESSES_MAX: usize = 4;
+/// Bytes in a join string: four addresses and a network name of the longest, and what is fixed.
+pub const JOIN_STRING_BYTES_MAX: usize = 1400;
+/// Bytes of the sentence in a refusal to certify: a line or two.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 256;
+/// Nodes that a new node is told of: any one of them brings it to the rest.
+pub const GRANT_PEERS_MAX: usize = 16;
+/// Bytes of a feed inside the answer to a new node: forty thousand entries. A longer one comes with
+/// its first link, so that a thousand joining nodes do not hold a hundred megabytes each.
+pub const GRANT_FEED_BYTES_MAX: usize = 8 * 1024 * 1024;
