@@ -12,6 +12,7 @@
 )]
 
 mod approved;
+mod blind;
 mod bounds;
 mod corpus;
 mod dates;

@@ -18,6 +18,7 @@ pub mod adversary;
 pub mod daemon;
 pub mod ground;
 pub mod lan;
+pub mod mole;
 pub mod network;
 pub mod programs;
 pub mod raw;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 pub use adversary::{Credentials, Forge};
 pub use daemon::Peer;
 pub use lan::Switch;
+pub use mole::{Mole, Plan};
 pub use network::Network;
 pub use raw::{Ear, Hearing, Trap};
 

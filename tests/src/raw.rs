@@ -359,6 +359,11 @@ fn receive(socket: TcpStream, config: &Arc<ServerConfig>) -> Hearing {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let connection = ServerConnection::new(Arc::clone(config)).unwrap();
     let mut stream = StreamOwned::new(connection, socket);
+    hear(&mut stream, Role::Listener)
+}
+
+/// Reads a stream to its end, and says what was on it.
+pub(crate) fn hear(stream: &mut impl std::io::Read, role: Role) -> Hearing {
     let mut buffer = Vec::new();
     let mut hearing = Hearing::default();
     let until = Instant::now() + PATIENCE;
@@ -386,7 +391,7 @@ fn receive(socket: TcpStream, config: &Arc<ServerConfig>) -> Hearing {
         rest = &rest[used..];
     }
     hearing.application_bytes += rest.len();
-    finish(hearing, end, Role::Listener)
+    finish(hearing, end, role)
 }
 
 /// A client's configuration without resumption.
@@ -417,13 +422,13 @@ fn permissive(credentials: Option<&Credentials>) -> ClientConfig {
     config
 }
 
-fn server_config(credentials: &Credentials) -> Arc<ServerConfig> {
+pub(crate) fn server_config(credentials: &Credentials) -> Arc<ServerConfig> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_client_cert_verifier(Arc::new(Anyone))
         .with_cert_resolver(certified(credentials));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec(), ALPN_RELAY.to_vec()];
     Arc::new(config)
 }
 
