@@ -6,7 +6,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::name::{Label, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::refusal::Code;
-use shared::wire::{Body, Message};
+use shared::wire::{Body, Circuit, Message, Token};
 use tests::{Credentials, Network, Peer, SOON, raw, wait_until};
 
 fn label(text: &str) -> Label {
@@ -167,6 +167,59 @@ fn a_quota_refuses_the_flood_and_disturbs_nobody_else() {
     }
     assert!(taken >= 2 && refused > 100, "{taken} taken, {refused} refused");
     assert_eq!(bob.send("alice", "still heard"), 0);
+}
+
+/// Asks a relay for a circuit.
+fn asker(relay: &Peer, own: &Credentials, to: &str) -> raw::Ear {
+    let mut ear = raw::Ear::dial_relay(relay.address(), Some(own));
+    ear.say(&Body::Circuit(Circuit::Ask(NodeName::parse(to).unwrap())).to_frame());
+    ear
+}
+
+/// Takes the next call on a link, as the one who was called.
+fn taker(relay: &Peer, own: &Credentials, link: &mut raw::Ear) -> raw::Ear {
+    let token: Token = loop {
+        if let Body::Circuit(Circuit::Call { token, .. }) = link.body().expect("a call comes") {
+            break token;
+        }
+    };
+    let mut ear = raw::Ear::dial_relay(relay.address(), Some(own));
+    ear.say(&Body::Circuit(Circuit::Take(token)).to_frame());
+    ear
+}
+
+#[test]
+fn a_relay_joins_nobody_whom_the_policy_keeps_apart() {
+    let network = Network::with(&["bob", "carol", "dave"]);
+    network.ca("enroll rita --out rita.bundle --roles relay");
+    let rita = network.start("rita", &[]);
+    let of = |node: &str| Credentials::of_bundle(&network.bundle(node));
+    let (bob, carol, dave) = (of("bob"), of("carol"), of("dave"));
+    let mut link = raw::Ear::dial(rita.address(), Some(&bob));
+    assert!(matches!(link.hello(&bob), Some(Body::Welcome(_))));
+    let mut join = |own: &Credentials| {
+        let mut from = asker(&rita, own, "bob");
+        let mut to = taker(&rita, &bob, &mut link);
+        let ready = |ear: &mut raw::Ear| {
+            assert!(matches!(ear.body(), Some(Body::Circuit(Circuit::Ready(_)))));
+        };
+        ready(&mut from);
+        ready(&mut to);
+        [from, to]
+    };
+    let forbidden = join(&carol);
+    let [mut from, mut to] = join(&dave);
+    let rules = vec![deny("carol-not-to-bob", Grant::Connect, "carol", "bob")];
+    hand_in(&network, signed(&network, &policy(1, rules)), &rita);
+    for end in forbidden {
+        assert_ne!(end.drain(), "silence", "what there was is cut");
+    }
+    asker(&rita, &carol, "bob").listen().assert_refused(Code::Policy);
+    rita.wait_event("policy", "us");
+    from.say(b"ping");
+    assert_eq!(to.octets(4), b"ping", "the others go on");
+    drop([from, to]);
+    let _ = join(&dave);
 }
 
 #[test]

@@ -271,6 +271,13 @@ pub enum Event {
         /// Why and since when.
         mark: Mark,
     },
+    /// A circuit through us was cut because the policy denies it now.
+    CircuitForbidden {
+        /// Who asked.
+        from: NodeName,
+        /// Who was called.
+        to: NodeName,
+    },
     /// A node was refused after its handshake.
     Refused {
         /// Who.

@@ -2,16 +2,19 @@
 //!
 //! A relay carries what it cannot read, so the little it can do is done here: only members, never
 //! more than the bounds, each call taken once and by the one who was called, and a circuit ends
-//! with the standing of either end.
+//! with the standing of either end, or when the policy does not let the one connect the other.
 //!
 //! **Invariant:** a token is known until it is taken, declined or too old, and never again.
 
 use std::collections::BTreeMap;
 
+use shared::cert::Attributes;
 use shared::feed::{ChainIds, Mark};
 use shared::name::NodeName;
+use shared::policy::Who;
 use shared::refusal::{Code, Refusal};
 use shared::time::Tick;
+use shared::verify::Member;
 use shared::wire::Token;
 
 use crate::limits::{CALL_MS, CIRCUIT_MS, CIRCUITS_MAX, CIRCUITS_PER_MEMBER};
@@ -35,10 +38,31 @@ impl Default for CircuitBounds {
     }
 }
 
+/// One end of a circuit: what the revocation set and the policy are asked about it.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    ids: ChainIds,
+    attributes: Attributes,
+}
+
+impl End {
+    pub(crate) fn of(member: &Member) -> Self {
+        Self { ids: member.ids.clone(), attributes: member.cert.attributes.clone() }
+    }
+
+    const fn node(&self) -> &NodeName {
+        &self.ids.leaf.node
+    }
+
+    const fn who(&self) -> Who<'_> {
+        Who { node: self.node(), attributes: &self.attributes }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    asker: ChainIds,
-    called: ChainIds,
+    asker: End,
+    called: End,
     /// The call, until it is answered.
     token: Option<Token>,
     until: Tick,
@@ -46,7 +70,7 @@ struct Entry {
 
 impl Entry {
     fn has(&self, node: &NodeName) -> bool {
-        self.asker.leaf.node == *node || self.called.leaf.node == *node
+        self.asker.node() == node || self.called.node() == node
     }
 }
 
@@ -64,13 +88,13 @@ impl Circuits {
     /// `quota`, with the bound that was reached; `malformed` if it asks for itself.
     pub(crate) fn ask(
         &mut self,
-        asker: &ChainIds,
-        called: &ChainIds,
+        asker: End,
+        called: End,
         token: Token,
         now: Tick,
     ) -> Result<CircuitId, Refusal> {
         let CircuitBounds { per_member, overall } = self.bounds;
-        let (from, to) = (&asker.leaf.node, &called.leaf.node);
+        let (from, to) = (asker.node(), called.node());
         if from == to {
             return Err(Refusal::new(Code::Malformed, format!("{from} asks for itself")));
         }
@@ -83,7 +107,6 @@ impl Circuits {
         }
         self.next += 1;
         let (id, until) = (CircuitId(self.next), now.plus_ms(CALL_MS));
-        let (asker, called) = (asker.clone(), called.clone());
         self.table.insert(id, Entry { asker, called, token: Some(token), until });
         Ok(id)
     }
@@ -94,14 +117,14 @@ impl Circuits {
     /// `policy`, which says as little as possible.
     pub(crate) fn take(
         &mut self,
-        taker: &ChainIds,
+        taker: End,
         token: Token,
         now: Tick,
     ) -> Result<CircuitId, Refusal> {
-        let found = self.calling(&taker.leaf.node, token).filter(|(_, entry)| now < entry.until);
+        let found = self.calling(taker.node(), token).filter(|(_, entry)| now < entry.until);
         let (id, entry) = found.ok_or_else(|| Refusal::new(Code::Policy, "no such call"))?;
         entry.token = None;
-        entry.called = taker.clone();
+        entry.called = taker;
         entry.until = now.plus_ms(CIRCUIT_MS);
         Ok(id)
     }
@@ -133,9 +156,9 @@ impl Circuits {
     ) -> Vec<(CircuitId, NodeName, Mark)> {
         let mut barred = Vec::new();
         self.table.retain(|id, entry| {
-            let out = [&entry.asker, &entry.called].into_iter().find_map(|ids| {
-                let mark = judge(ids)?;
-                Some((*id, ids.leaf.node.clone(), mark))
+            let out = [&entry.asker, &entry.called].into_iter().find_map(|end| {
+                let mark = judge(&end.ids)?;
+                Some((*id, end.node().clone(), mark))
             });
             let stays = out.is_none();
             barred.extend(out);
@@ -144,10 +167,21 @@ impl Circuits {
         barred
     }
 
+    /// Circuits, and calls, whose asker may not connect the one called any more; they are
+    /// forgotten.
+    pub(crate) fn forbidden(
+        &mut self,
+        may: impl Fn(Who<'_>, Who<'_>) -> bool,
+    ) -> Vec<(CircuitId, NodeName, NodeName)> {
+        let denied = |entry: &Entry| !may(entry.asker.who(), entry.called.who());
+        let gone = self.table.extract_if(.., |_, entry| denied(entry));
+        gone.map(|(id, e)| (id, e.asker.ids.leaf.node, e.called.ids.leaf.node)).collect()
+    }
+
     /// Who asked, and who was called.
     pub(crate) fn ends(&self, id: CircuitId) -> Option<(NodeName, NodeName)> {
         let entry = self.table.get(&id)?;
-        Some((entry.asker.leaf.node.clone(), entry.called.leaf.node.clone()))
+        Some((entry.asker.node().clone(), entry.called.node().clone()))
     }
 
     /// How many there are.
@@ -162,7 +196,7 @@ impl Circuits {
     fn calling(&mut self, called: &NodeName, token: Token) -> Option<(CircuitId, &mut Entry)> {
         let mut open = self.table.iter_mut();
         let found = open.find(|(_, entry)| entry.token == Some(token));
-        found.filter(|(_, e)| e.called.leaf.node == *called).map(|(id, entry)| (*id, entry))
+        found.filter(|(_, e)| e.called.node() == called).map(|(id, entry)| (*id, entry))
     }
 }
 
@@ -206,7 +240,7 @@ mod tests {
         Tick::from_ms(ms)
     }
 
-    fn ids(node: &str) -> ChainIds {
+    fn end(node: &str) -> End {
         let leaf = LeafIds {
             issuer: KeyId::new([0; 20]),
             serial: Serial::from_random([1; 16]),
@@ -214,7 +248,8 @@ mod tests {
             node: NodeName::parse(node).unwrap(),
             not_before: Timestamp::from_s(0),
         };
-        ChainIds { leaf, issuers: Vec::new() }
+        let ids = ChainIds { leaf, issuers: Vec::new() };
+        End { ids, attributes: Attributes::default() }
     }
 
     fn token(octet: u8) -> Token {
@@ -222,17 +257,17 @@ mod tests {
     }
 
     fn ask(circuits: &mut Circuits, from: &str, to: &str, octet: u8) -> Result<CircuitId, Code> {
-        circuits.ask(&ids(from), &ids(to), token(octet), at(0)).map_err(|refusal| refusal.code)
+        circuits.ask(end(from), end(to), token(octet), at(0)).map_err(|refusal| refusal.code)
     }
 
     #[test]
     fn a_call_is_taken_once_and_by_the_one_called() {
         let mut circuits = Circuits::default();
         let id = ask(&mut circuits, "alice", "bob", 1).unwrap();
-        assert!(circuits.take(&ids("carol"), token(1), at(1)).is_err(), "another member");
-        assert!(circuits.take(&ids("bob"), token(2), at(1)).is_err(), "another token");
-        assert_eq!(circuits.take(&ids("bob"), token(1), at(1)), Ok(id));
-        assert!(circuits.take(&ids("bob"), token(1), at(2)).is_err(), "a replay");
+        assert!(circuits.take(end("carol"), token(1), at(1)).is_err(), "another member");
+        assert!(circuits.take(end("bob"), token(2), at(1)).is_err(), "another token");
+        assert_eq!(circuits.take(end("bob"), token(1), at(1)), Ok(id));
+        assert!(circuits.take(end("bob"), token(1), at(2)).is_err(), "a replay");
     }
 
     #[test]
@@ -240,11 +275,11 @@ mod tests {
         let mut circuits = Circuits::default();
         let id = ask(&mut circuits, "alice", "bob", 1).unwrap();
         assert!(circuits.overdue(at(CALL_MS - 1)).is_empty());
-        assert!(circuits.take(&ids("bob"), token(1), at(CALL_MS)).is_err());
+        assert!(circuits.take(end("bob"), token(1), at(CALL_MS)).is_err());
         assert_eq!(circuits.overdue(at(CALL_MS)), [id]);
         assert_eq!(circuits.len(), 0);
         let id = ask(&mut circuits, "alice", "bob", 2).unwrap();
-        circuits.take(&ids("bob"), token(2), at(CALL_MS - 1)).unwrap();
+        circuits.take(end("bob"), token(2), at(CALL_MS - 1)).unwrap();
         assert!(circuits.overdue(at(CIRCUIT_MS)).is_empty(), "a circuit lives longer");
         assert_eq!(circuits.overdue(at(CALL_MS - 1 + CIRCUIT_MS)), [id]);
     }
@@ -268,9 +303,9 @@ mod tests {
     fn only_the_one_called_declines() {
         let mut circuits = Circuits::default();
         let id = ask(&mut circuits, "alice", "bob", 1).unwrap();
-        assert_eq!(circuits.decline(&ids("alice").leaf.node, token(1)), None);
-        assert_eq!(circuits.decline(&ids("bob").leaf.node, token(1)), Some(id));
-        assert!(circuits.take(&ids("bob"), token(1), at(1)).is_err());
+        assert_eq!(circuits.decline(end("alice").node(), token(1)), None);
+        assert_eq!(circuits.decline(end("bob").node(), token(1)), Some(id));
+        assert!(circuits.take(end("bob"), token(1), at(1)).is_err());
     }
 
     #[test]
@@ -290,6 +325,19 @@ mod tests {
         assert_eq!(circuits.barred(judge).len(), 2);
         assert_eq!(circuits.len(), 1);
         assert!(circuits.barred(judge).is_empty());
+    }
+
+    #[test]
+    fn exactly_the_circuits_that_are_forbidden_end_and_the_direction_counts() {
+        let mut circuits = Circuits::default();
+        let there = ask(&mut circuits, "alice", "bob", 1).unwrap();
+        let back = ask(&mut circuits, "bob", "alice", 2).unwrap();
+        let may = |from: Who<'_>, _: Who<'_>| from.node.as_str() != "alice";
+        let gone = circuits.forbidden(may);
+        assert_eq!(gone, [(there, end("alice").node().clone(), end("bob").node().clone())]);
+        assert!(circuits.take(end("bob"), token(1), at(1)).is_err(), "the call is void");
+        assert_eq!(circuits.take(end("alice"), token(2), at(1)), Ok(back));
+        assert!(circuits.forbidden(may).is_empty());
     }
 
     #[test]

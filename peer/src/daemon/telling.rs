@@ -128,6 +128,9 @@ impl Telling {
                 let code = code_of(mark.status);
                 info!(%node, %code, feed = mark.number, "its circuit through us is cut");
             }
+            Event::CircuitForbidden { from, to } => {
+                info!(%from, %to, code = %Code::Policy, "their circuit through us is cut");
+            }
             Event::Unlinked { node, why } => info!(%node, "link down: {}", escape(why)),
             Event::Cut { node, mark } => {
                 let code = code_of(mark.status);

@@ -94,6 +94,7 @@ impl Node {
         // A key that gives no signature has been told of when it signed no presence.
         let _ = self.sign_presence(now);
         let cut = self.cut_forbidden(now);
+        self.cut_forbidden_circuits();
         self.decrees.note_cut(number, cut);
         for node in self.dialling.names() {
             self.dialling.encourage(&node, now.tick);
@@ -158,6 +159,12 @@ impl Node {
             Direction::In => self.law.decide(theirs, own, Request::Connect),
         };
         allowed(&decision, "connect")
+    }
+
+    /// Whether we may carry a circuit: whether the one may connect the other.
+    pub(super) fn may_join(&self, asker: &Member, called: &Member) -> Result<(), Refusal> {
+        let decision = self.law.decide(who(asker), who(called), Request::Connect);
+        allowed(&decision, &format!("connect to {}", called.node()))
     }
 
     /// Whether we may dial a node, as far as its certificate is known.

@@ -1,8 +1,10 @@
 //! Circuits in the hall: as a relay for others, as the one who asks, and as the one called.
 //!
 //! **Invariant:** whoever the set bars has no circuit here, nor has one a relay that it bars.
+//! **Invariant:** no circuit here is from one that may not connect the other by the policy.
 
 use shared::name::NodeName;
+use shared::policy::{Request, Who};
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::verify::{Member, Verified};
@@ -10,7 +12,7 @@ use shared::wire::{Body, Circuit, Token};
 
 use super::Node;
 use crate::action::{Action, Call, Event};
-use crate::circuits::{CircuitBounds, CircuitId};
+use crate::circuits::{CircuitBounds, CircuitId, End};
 use crate::dialling::{By, DialFailure, Way};
 use crate::links::{Direction, Link, LinkId, RELAY_ROLE, is_authority};
 
@@ -34,7 +36,8 @@ impl Node {
         let unreachable = || Refusal::new(Code::Unreachable, format!("{to} is not linked here"));
         let linked = self.links.member_link(to).filter(|(_, l)| l.ready && l.via.is_none());
         let (link, called) = linked.map(|(id, l)| (id, &l.member)).ok_or_else(unreachable)?;
-        let id = self.circuits.ask(&asker.ids, &called.ids, token, now.tick)?;
+        self.may_join(asker, called)?;
+        let id = self.circuits.ask(End::of(asker), End::of(called), token, now.tick)?;
         let from = asker.node().clone();
         self.send(link, &Body::Circuit(Circuit::Call { token, from }));
         Ok(id)
@@ -51,7 +54,7 @@ impl Node {
         now: Now,
     ) -> Result<CircuitId, Refusal> {
         self.verifier.recheck(taker, now.wall)?;
-        let id = self.circuits.take(&taker.ids, token, now.tick)?;
+        let id = self.circuits.take(End::of(taker), token, now.tick)?;
         if let Some((from, to)) = self.circuits.ends(id) {
             self.tell(Event::CircuitMade { from, to });
         }
@@ -129,6 +132,16 @@ impl Node {
         for (circuit, node, mark) in read.unwrap_or_default() {
             self.push(Action::EndCircuit { circuit, code: Code::Unreachable });
             self.tell(Event::CircuitCut { node, mark });
+        }
+    }
+
+    /// Ends every circuit that the policy denies now.
+    pub(super) fn cut_forbidden_circuits(&mut self) {
+        let law = &self.law;
+        let may = |from: Who<'_>, to: Who<'_>| law.decide(from, to, Request::Connect).allowed;
+        for (circuit, from, to) in self.circuits.forbidden(may) {
+            self.push(Action::EndCircuit { circuit, code: Code::Policy });
+            self.tell(Event::CircuitForbidden { from, to });
         }
     }
 
