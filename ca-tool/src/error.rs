@@ -17,6 +17,7 @@ use host::yaml::YamlError;
 use shared::cert::request::RequestError;
 use shared::cert::{CertError, IssueError, ProfileError};
 use shared::feed::FeedError;
+use shared::join;
 use shared::key::KeyError;
 use shared::name::{Label, NodeName};
 use shared::pem::PemError;
@@ -201,6 +202,22 @@ pub enum CaError {
         /// Which peer.
         via: String,
     },
+    /// Somebody who wants to join is refused. Fault: theirs, or of whoever invited.
+    #[error("{text}")]
+    Join {
+        /// The stable code.
+        code: join::Code,
+        /// What is wrong.
+        text: String,
+    },
+    /// No invitation of the name stands so. Fault: operator.
+    #[error("no invitation of {node} {what}")]
+    NoInvitation {
+        /// The node.
+        node: NodeName,
+        /// How it should stand.
+        what: &'static str,
+    },
     /// A policy file that is too large or contradicts itself. Fault: operator.
     #[error("{}: {source}", path.display())]
     PolicyFile {
@@ -296,6 +313,7 @@ impl CaError {
             | Self::Life { .. }
             | Self::DnsOutside { .. }
             | Self::Request(_)
+            | Self::Join { .. }
             | Self::Issue(IssueError::Lint(_)) => Exit::Refused,
             _ => Exit::Failed,
         }
@@ -363,6 +381,7 @@ impl CaError {
             Self::PolicySame { .. } => {
                 "nothing to do; to bring it to peers again: ca-tool publish".into()
             }
+            Self::NoInvitation { .. } => "see what there is: ca-tool invites".into(),
             Self::Request(_) => "make a new request on the node: peer request NAME".into(),
             _ => return None,
         })

@@ -20,8 +20,9 @@ pub mod store;
 mod authority;
 
 pub use authority::{
-    AUTHORITY_ROLE, Acted, Authority, CertView, Clock, Enrolment, Holder, Identity, Init, Issued,
-    NodeView, Outcome, Registry,
+    AUTHORITY_ROLE, Acted, Authority, CertView, Clock, Enrolment, Holder, INVITATION_LIFE_S,
+    INVITATIONS_MAX, Identity, Init, InvitationView, Invite, Issued, Joined, NodeView, Outcome,
+    Registry, Surroundings,
 };
 pub use error::CaError;
 pub use policy::PolicyFile;

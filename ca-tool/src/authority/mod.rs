@@ -9,6 +9,8 @@
 mod act;
 mod identity;
 mod init;
+mod invite;
+mod join;
 mod ledger;
 mod order;
 mod queue;
@@ -34,6 +36,8 @@ use shared::time::Timestamp;
 pub use act::{Acted, Outcome};
 pub use identity::Identity;
 pub use init::Init;
+pub use invite::{INVITATION_LIFE_S, INVITATIONS_MAX, InvitationView, Invite};
+pub use join::{Joined, Surroundings};
 pub use registry::{CertView, Clock, NodeView, Registry};
 
 use crate::error::CaError;

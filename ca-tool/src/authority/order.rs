@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 
 use shared::cert::{Attributes, Draft, NodeCert, Subject};
 use shared::id::Serial;
+use shared::join::InvitationId;
 use shared::key::PublicKey;
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
 use super::Authority;
+use super::invite::{self, Claiming};
 use super::queue::{Job, Slot};
 use crate::Issued;
 use crate::error::CaError;
@@ -42,6 +44,8 @@ pub(crate) enum Purpose {
     Renew,
     /// The authority's own certificate for connecting to peers.
     Identity(Terms),
+    /// A new node that holds an invitation's secret.
+    Join(Claiming),
 }
 
 /// A request whose intent is being made durable.
@@ -50,6 +54,8 @@ struct Admitted {
     draft: Draft,
     record: NodeRecord,
     act: &'static str,
+    /// The invitation that is used up by it.
+    invitation: Option<InvitationId>,
 }
 
 /// A signature that nobody has seen yet.
@@ -59,6 +65,7 @@ pub(crate) struct Signed {
     outcome: Result<CertRecord, CaError>,
     serial: Serial,
     act: &'static str,
+    invitation: Option<InvitationId>,
 }
 
 /// A request that is answered.
@@ -74,6 +81,7 @@ impl Purpose {
             Self::Enroll(_) => "enroll",
             Self::Renew => "renew",
             Self::Identity(_) => "identity",
+            Self::Join(_) => "join",
         }
     }
 }
@@ -123,7 +131,15 @@ impl Authority {
     ) -> Result<Admitted, CaError> {
         let act = order.purpose.act();
         let known = txn.node(&order.node)?;
+        let mut invitation = None;
         let mut record = match order.purpose {
+            Purpose::Join(claiming) => {
+                let claimed = claiming.admit(txn, now)?;
+                check_free(txn, &order.node, known.as_ref(), now)?;
+                let terms = claimed.terms.clone();
+                invitation = Some(claimed);
+                fresh_record(order.node, terms, known.as_ref(), now)
+            }
             Purpose::Enroll(terms) | Purpose::Identity(terms) => {
                 let reserved = order.node.as_str() == NodeName::AUTHORITY;
                 if !reserved {
@@ -139,6 +155,9 @@ impl Authority {
             None => last_key(txn, &record)?,
         };
         check_key(txn, &record, &public)?;
+        if let Some(claimed) = &invitation {
+            txn.put_invitation(claimed)?;
+        }
         let draft = self.draft(txn, &record, public, now)?;
         record.newest = draft.serial;
         txn.put_intent(&Intent {
@@ -150,7 +169,8 @@ impl Authority {
             at: now,
             leftover: false,
         })?;
-        Ok(Admitted { slot, draft, record, act })
+        let invitation = invitation.map(|claimed| claimed.id);
+        Ok(Admitted { slot, draft, record, act, invitation })
     }
 
     fn draft(
@@ -188,7 +208,7 @@ impl Authority {
     }
 
     fn sign(&self, admitted: Admitted, now: Timestamp) -> Signed {
-        let Admitted { slot, draft, record, act } = admitted;
+        let Admitted { slot, draft, record, act, invitation } = admitted;
         let serial = draft.serial;
         let outcome = self.signer().sign(&draft).map_err(CaError::from).map(|der| CertRecord {
             node: record.node.clone(),
@@ -201,11 +221,11 @@ impl Authority {
             issued_at: now,
             der,
         });
-        Signed { slot, record, outcome, serial, act }
+        Signed { slot, record, outcome, serial, act, invitation }
     }
 
     fn conclude(&self, txn: &Txn, signed: Signed, now: Timestamp) -> Result<Issued, CaError> {
-        let Signed { record, outcome, serial, act, .. } = signed;
+        let Signed { record, outcome, serial, act, invitation, .. } = signed;
         let cert = match outcome {
             Ok(cert) => cert,
             Err(error) => {
@@ -221,10 +241,17 @@ impl Authority {
                 if was_out && !since { Ok(()) } else { Err(error) }
             })?;
         }
+        let mut detail = format!("serial {serial}, until {}", cert.not_after);
+        if let Some(id) = invitation {
+            // Nobody has seen the signature: without the invitation there is no certificate.
+            let from = invite::use_up(txn, &id, serial).inspect_err(|_| {
+                let _ = txn.remove_intent(&serial);
+            })?;
+            detail.push_str(&from);
+        }
         txn.put_cert(&cert)?;
         txn.put_node(&record)?;
         txn.remove_intent(&serial)?;
-        let detail = format!("serial {serial}, until {}", cert.not_after);
         txn.log(now, act, record.node.as_str(), detail)?;
         Ok(Issued {
             node: record.node,
@@ -256,7 +283,7 @@ fn failed(waiting: Vec<(NodeName, Slot)>, error: &CaError) -> Vec<Done> {
 }
 
 /// A name is free if it has no certificate that lives and is not on hold.
-fn check_free(
+pub(super) fn check_free(
     txn: &Txn,
     node: &NodeName,
     known: Option<&NodeRecord>,
@@ -275,7 +302,7 @@ fn check_free(
     }
 }
 
-fn check_active(record: &NodeRecord) -> Result<(), CaError> {
+pub(super) fn check_active(record: &NodeRecord) -> Result<(), CaError> {
     let node = record.node.clone();
     match record.standing {
         Standing::Active => Ok(()),

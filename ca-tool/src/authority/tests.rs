@@ -12,7 +12,7 @@ use shared::limits::FEED_DELTA_MAX;
 use super::*;
 use crate::store::Reads;
 
-struct Place {
+pub(super) struct Place {
     _folder: tempfile::TempDir,
     path: std::path::PathBuf,
     seconds: Arc<AtomicI64>,
@@ -21,7 +21,7 @@ struct Place {
 const START: i64 = 1_795_000_000;
 
 impl Place {
-    fn new() -> (Self, Authority) {
+    pub(super) fn new() -> (Self, Authority) {
         Self::with(Algorithm::P256)
     }
 
@@ -44,21 +44,21 @@ impl Place {
         Arc::new(move || Timestamp::from_s(seconds.load(Ordering::Relaxed)))
     }
 
-    fn later(&self, s: i64) {
+    pub(super) fn later(&self, s: i64) {
         self.seconds.fetch_add(s, Ordering::Relaxed);
     }
 
-    fn open(&self) -> Authority {
+    pub(super) fn open(&self) -> Authority {
         let registry = Registry::open(&self.path, |_| {}).unwrap().with_clock(self.clock());
         registry.unlock(|| Passphrase::new("a good passphrase")).unwrap()
     }
 }
 
-fn name(text: &str) -> NodeName {
+pub(super) fn name(text: &str) -> NodeName {
     NodeName::parse(text).unwrap()
 }
 
-fn key() -> PrivateKey {
+pub(super) fn key() -> PrivateKey {
     PrivateKey::generate(Algorithm::P256).unwrap()
 }
 

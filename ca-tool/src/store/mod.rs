@@ -16,14 +16,19 @@ use std::path::Path;
 use host::files::FileError;
 use redb::backends::FileBackend;
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
 };
 use shared::id::{Serial, SpkiHash};
+use shared::join::InvitationId;
 use shared::name::NodeName;
 
 pub use log::LogFault;
 pub(crate) use log::newest;
-pub use record::{Bar, CertRecord, Intent, KeyRecord, LogRecord, NodeRecord, Standing, Terms};
+pub use record::{
+    Bar, CertRecord, Claim, Intent, Invitation, InvitationState, KeyRecord, LogRecord, NodeRecord,
+    Standing, Terms,
+};
 
 use crate::error::CaError;
 
@@ -42,8 +47,20 @@ const BARS: Table = Table::new("bars");
 pub(crate) const FEED_ENTRIES: Table = Table::new("feed-entries");
 pub(crate) const FEED_CHUNKS: Table = Table::new("feed-chunks");
 const LOG: Table = Table::new("log");
-const TABLES: [Table; 10] =
-    [META, NODES, CERTS, CERTS_OF, INTENTS, KEYS, BARS, FEED_ENTRIES, FEED_CHUNKS, LOG];
+const INVITATIONS: Table = Table::new("invitations");
+const TABLES: [Table; 11] = [
+    META,
+    NODES,
+    CERTS,
+    CERTS_OF,
+    INTENTS,
+    KEYS,
+    BARS,
+    FEED_ENTRIES,
+    FEED_CHUNKS,
+    LOG,
+    INVITATIONS,
+];
 
 /// Keys of [`META`].
 pub(crate) mod meta {
@@ -202,6 +219,14 @@ pub(crate) trait Reads {
         self.one(BARS, serial.as_bytes())
     }
 
+    fn invitation(&self, id: &InvitationId) -> Result<Option<Invitation>, CaError> {
+        self.one(INVITATIONS, id.as_bytes())
+    }
+
+    fn invitations(&self) -> Result<Vec<Invitation>, CaError> {
+        self.all(INVITATIONS, &[])
+    }
+
     fn serial_is_known(&self, serial: &Serial) -> Result<bool, CaError> {
         let key = serial.as_bytes();
         Ok(self.get(CERTS, key)?.is_some() || self.get(INTENTS, key)?.is_some())
@@ -226,6 +251,8 @@ pub(crate) trait Reads {
 
 /// A consistent view of the store.
 pub(crate) struct View(ReadTransaction);
+
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A transaction that is being written.
 pub(crate) struct Txn(WriteTransaction);
@@ -254,11 +281,22 @@ fn scan_from(
 
 impl Reads for View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, CaError> {
-        get_from(&self.0.open_table(table).map_err(wrong)?, key)
+        self.table(table)?.map_or(Ok(None), |table| get_from(&table, key))
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, CaError> {
-        scan_from(&self.0.open_table(table).map_err(wrong)?, prefix)
+        self.table(table)?.map_or(Ok(Vec::new()), |table| scan_from(&table, prefix))
+    }
+}
+
+impl View {
+    /// A table; nothing if the store was made before there was such a table.
+    fn table(&self, table: Table) -> Result<Option<OpenTable>, CaError> {
+        match self.0.open_table(table) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(wrong(error)),
+        }
     }
 }
 
@@ -317,6 +355,14 @@ impl Txn {
 
     pub(crate) fn put_bar(&self, bar: &Bar) -> Result<(), CaError> {
         self.put(BARS, bar.serial.as_bytes(), &record::to_bytes(bar)?)
+    }
+
+    pub(crate) fn put_invitation(&self, invitation: &Invitation) -> Result<(), CaError> {
+        self.put(INVITATIONS, invitation.id.as_bytes(), &record::to_bytes(invitation)?)
+    }
+
+    pub(crate) fn remove_invitation(&self, id: &InvitationId) -> Result<(), CaError> {
+        self.remove(INVITATIONS, id.as_bytes())
     }
 
     pub(crate) fn remove_bar(&self, serial: &Serial) -> Result<(), CaError> {

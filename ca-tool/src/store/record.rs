@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use minicbor::{Decode, Encode};
 use shared::feed::Reason;
 use shared::id::{KeyId, Serial, SpkiHash};
+use shared::join::InvitationId;
 use shared::name::{Label, NodeName};
 use shared::time::Timestamp;
 
@@ -175,6 +176,77 @@ pub struct Bar {
     /// When it ends by itself.
     #[n(4)]
     pub not_after: Timestamp,
+}
+
+/// A key that came with an invitation's secret, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Claim {
+    /// The key.
+    #[n(0)]
+    pub spki: SpkiHash,
+    /// The address it came from.
+    #[n(1)]
+    pub from: String,
+    /// When it came first.
+    #[n(2)]
+    pub at: Timestamp,
+}
+
+/// How an invitation stands.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum InvitationState {
+    /// Nobody has come yet.
+    #[n(0)]
+    Open,
+    /// Somebody came: being certified, or with `hold` waiting for a person.
+    #[n(1)]
+    Claimed(#[n(0)] Claim),
+    /// A person said yes.
+    #[n(2)]
+    Approved(#[n(0)] Claim),
+    /// It made a certificate.
+    #[n(3)]
+    Used(#[n(0)] Claim, #[n(1)] Serial),
+    /// A person said no.
+    #[n(4)]
+    Denied(#[n(0)] Claim, #[n(1)] Timestamp),
+    /// It was taken back.
+    #[n(5)]
+    Withdrawn(#[n(0)] Timestamp),
+}
+
+/// An invitation: whoever proves to hold its secret becomes this node, once.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Invitation {
+    /// Its number, which says nothing of the secret.
+    #[n(0)]
+    pub id: InvitationId,
+    /// Who its user becomes.
+    #[n(1)]
+    pub node: NodeName,
+    /// On which terms.
+    #[n(2)]
+    pub terms: Terms,
+    /// The key that proofs are checked with, sealed.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub sealed_key: Vec<u8>,
+    /// When it was made.
+    #[n(4)]
+    pub at: Timestamp,
+    /// Until when somebody may come.
+    #[n(5)]
+    pub expires: Timestamp,
+    /// Whether a person approves whoever comes.
+    #[n(6)]
+    pub hold: bool,
+    /// How it stands.
+    #[n(7)]
+    pub state: InvitationState,
+    /// How often somebody else was refused under it, as far as it is recorded.
+    #[n(8)]
+    pub refused: u32,
 }
 
 /// One act of the authority, chained to the one before.
