@@ -9,7 +9,9 @@ use std::hint::black_box;
 use shared::archive::Shelf;
 use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
 use shared::feed::{Entry, Part, Staging, read_file, write_file};
+use shared::policy::{Policy, SignedPolicy};
 use shared::presence::SignedPresence;
+use shared::receipt::Receipt;
 use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
 use shared::wire::{Body, split};
@@ -18,7 +20,7 @@ use shared::wire::{Body, split};
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 10] = [
+pub(crate) const ALL: [(&str, Decoder); 12] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -29,6 +31,8 @@ pub(crate) const ALL: [(&str, Decoder); 10] = [
     ("frame", frame),
     ("presence", presence),
     ("archive", archive),
+    ("policy", policy),
+    ("receipt", receipt),
 ];
 
 /// X.509 certificates, and with them the attributes extension.
@@ -55,7 +59,9 @@ pub(crate) fn crl(bytes: &[u8]) {
 
 /// COSE statements of every topic.
 pub(crate) fn statement(bytes: &[u8]) {
-    for topic in [Topic::FeedHead, Topic::FeedSnapshot, Topic::Presence, Topic::Receipt] {
+    let members = [Topic::Presence, Topic::Receipt];
+    let authority = [Topic::FeedHead, Topic::FeedSnapshot, Topic::Policy];
+    for topic in members.into_iter().chain(authority) {
         if let Ok(statement) = Unverified::parse(topic, bytes) {
             black_box(statement.chain().len());
         }
@@ -105,5 +111,21 @@ pub(crate) fn archive(bytes: &[u8]) {
         if let Some(list) = shelf.read(bytes, 256) {
             assert_eq!(shelf.write(&list), bytes, "a file has one encoding");
         }
+    }
+}
+
+/// A policy: its statement, and what is signed in it.
+pub(crate) fn policy(bytes: &[u8]) {
+    black_box(SignedPolicy::peek(bytes));
+    if let Ok(policy) = Policy::from_bytes(bytes) {
+        black_box(policy.check().is_ok());
+        assert_eq!(Policy::from_bytes(&policy.to_bytes()), Ok(policy));
+    }
+}
+
+/// What is signed in a receipt.
+pub(crate) fn receipt(bytes: &[u8]) {
+    if let Some(receipt) = Receipt::from_bytes(bytes) {
+        assert_eq!(Receipt::from_bytes(&receipt.to_bytes()), Some(receipt));
     }
 }

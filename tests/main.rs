@@ -23,6 +23,7 @@ mod hostile;
 mod house;
 mod instance;
 mod judges;
+mod live;
 mod messages;
 mod names;
 mod offline;

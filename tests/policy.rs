@@ -6,7 +6,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::name::{Label, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::refusal::Code;
-use shared::wire::{Body, Circuit, Message, Token};
+use shared::wire::{Body, Circuit, Message, Pack, Token};
 use tests::{Credentials, Network, Peer, SOON, raw, wait_until};
 
 fn label(text: &str) -> Label {
@@ -110,6 +110,16 @@ fn sending_is_denied_at_the_sender_and_to_a_liar_at_the_receiver() {
         }
     };
     assert_eq!(refused, Some(Code::Policy));
+    let mut pack = Pack::default();
+    assert!(pack.push(b"psst"));
+    liar.say(&pack.into_frame(10));
+    let refused = loop {
+        match liar.body().unwrap() {
+            Body::Receipt(receipt) if receipt.id == 10 => break receipt.refused,
+            _ => {}
+        }
+    };
+    assert_eq!(refused, Some(Code::Policy), "packs are no way around it");
     assert!(!alice.inbox().contains("psst"));
 }
 

@@ -13,6 +13,7 @@ mod handshake;
 mod harness;
 mod issue;
 mod link;
+mod live;
 mod load;
 mod memory;
 mod mesh;
@@ -44,7 +45,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
@@ -54,7 +55,8 @@ const GROUPS: [Group; 13] = [
     ("memory.idle_link_kib", memory::measure),
     ("relay", relay::measure),
     ("revoke.cut_ms", cut::measure),
-    ("send", send::measure),
+    ("send.durable", send::measure),
+    ("send.memory", live::measure),
     ("start.listening_ms", start::measure),
     ("sim", sim::measure),
     ("idle", sim::measure_idle),

@@ -101,6 +101,11 @@ impl Running {
         &self.folder
     }
 
+    /// The daemon, for what a program around it would do.
+    pub(crate) const fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
     /// Starts a daemon on a bundle, told one other node or none.
     pub(crate) async fn open(
         folder: PathBuf,

@@ -37,7 +37,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn add(&self, count: u64) {
+    /// Counts what has come.
+    pub(crate) fn add(&self, count: u64) {
         let now = self.count.fetch_add(count, Ordering::SeqCst) + count;
         if now >= self.target.load(Ordering::SeqCst) {
             self.reached.notify_one();

@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 20] = [
+const TARGETS: [(&str, Target); 21] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -37,6 +37,7 @@ const TARGETS: [(&str, Target); 20] = [
     ("relay.cut_ms", Target::ValueMax(50.0)),
     ("revoke.cut_ms.peers_32", Target::P99Max(250.0, 1000.0)),
     ("send.durable_256", Target::ValueMin(50_000.0)),
+    ("send.memory_256", Target::RatioMin(0.8)),
     ("start.listening_ms", Target::ValueMax(150.0)),
     ("verify.us.revoked_1m.against_none", Target::RatioMax(1.05)),
     ("sim.revoke_ms.nodes_1000.p100", Target::ValueMax(1000.0)),

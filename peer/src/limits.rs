@@ -141,6 +141,13 @@ pub const TTL_S: i64 = 86_400;
 /// How long a queued message may wait at most, in seconds: after a month nobody remembers why.
 pub const TTL_MAX_S: i64 = 30 * 86_400;
 
+/// Packs of one sender that are not answered yet, 60 KiB each: a MiB fills a link of 1 Gbit/s over
+/// 8 ms, and half of its queue.
+pub const PACKS_UNDER_WAY: usize = 16;
+/// Packs that wait for the application that listens: four senders' worth, 4 MiB; beyond it a sender
+/// is told `quota`.
+pub const PACKS_WAITING_MAX: usize = 64;
+
 /// Bytes of one line on the control socket: two thousand messages of 256 bytes in base64, so that
 /// one commit of the outbox takes that many; of all clients together 16 MiB.
 pub const CONTROL_LINE_BYTES_MAX: usize = 1024 * 1024;

@@ -51,8 +51,21 @@ impl Receipt {
         key: &PrivateKey,
         chain: &[&[u8]],
     ) -> Result<Vec<u8>, KeyError> {
-        let payload = cbor(|e| e.encode(self)?.ok());
-        statement::sign(Topic::Receipt, network, key, chain, &payload)
+        statement::sign(Topic::Receipt, network, key, chain, &self.to_bytes())
+    }
+
+    /// Reads what is signed, believing nothing.
+    #[must_use]
+    pub fn from_bytes(payload: &[u8]) -> Option<Self> {
+        let mut decoder = minicbor::Decoder::new(payload);
+        let receipt = decoder.decode().ok()?;
+        (decoder.position() == payload.len()).then_some(receipt)
+    }
+
+    /// What is signed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor(|e| e.encode(self)?.ok())
     }
 
     /// Whether it is about this body.
@@ -88,8 +101,8 @@ impl SignedReceipt {
         let malformed = |text: String| Refusal::new(Code::Malformed, format!("receipt: {text}"));
         let statement = Unverified::parse(Topic::Receipt, bytes);
         let statement = statement.map_err(|error| malformed(error.to_string()))?;
-        let said: Receipt = minicbor::decode(statement.unverified_payload())
-            .map_err(|_| malformed("unreadable".to_owned()))?;
+        let said = Receipt::from_bytes(statement.unverified_payload());
+        let said = said.ok_or_else(|| malformed("unreadable".to_owned()))?;
         if said.at > now.plus_s(AHEAD_S) {
             return Err(malformed(format!("signed at {}, ahead of us", said.at)));
         }

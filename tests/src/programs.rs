@@ -10,8 +10,11 @@ use std::process::{Command, Output, Stdio};
 #[must_use]
 pub fn path_of(program: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let path = folder.join(program);
+    // A test stands in a folder beneath the programs, a program of the harness beside them.
+    let folders = test.ancestors().skip(1).take(2).map(|folder| folder.join(program));
+    let mut paths: Vec<PathBuf> = folders.collect();
+    paths.sort_by_key(|path| !path.is_file());
+    let path = paths.swap_remove(0);
     assert!(path.is_file(), "{} is missing: cargo build --workspace", path.display());
     path
 }

@@ -8,7 +8,7 @@ use shared::name::NodeName;
 use shared::receipt::SignedReceipt;
 use shared::refusal::Code;
 use shared::time::Timestamp;
-use shared::wire::{Batch, Hop, Number, Token};
+use shared::wire::{Batch, Hop, Number, Pack, Token};
 
 use crate::circuits::CircuitId;
 use crate::dialling::By;
@@ -136,6 +136,15 @@ pub enum Action {
         id: u64,
         /// What is said.
         body: Vec<u8>,
+    },
+    /// Hand a pack to the application that listens, then call [`crate::Node::handle_stored`].
+    Hand {
+        /// The link it came on.
+        link: LinkId,
+        /// Who sent it.
+        from: NodeName,
+        /// The messages.
+        pack: Pack,
     },
     /// Put a batch into the inbox, then call [`crate::Node::handle_taken`].
     Store {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::circuits::Switchboard;
 use super::delivery::{Parcel, refused};
 use super::fabric::{Carried, Fabric};
+use super::live::Ears;
 use super::news::News;
 use super::posting::{Posting, Read, batch_of};
 use super::reload::Reloader;
@@ -38,6 +39,7 @@ pub(super) struct Driver<F> {
     pub(super) saving: Saving,
     pub(super) inbox: mpsc::Sender<Parcel>,
     pub(super) posting: Posting,
+    pub(super) ears: Ears,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
     pub(super) asked: BTreeMap<RequestId, Waiting>,
@@ -116,6 +118,7 @@ impl<F: Fabric> Driver<F> {
                 self.telling.turned_away(&address, code, by_us, &detail, now);
             }
             News::Circuit(news) => self.hear_circuit(news, now),
+            News::Listening(ears) => self.listen(ears),
             News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
             News::Asked { ask, reply } => self.asked(ask, reply, now),
             News::Taken { .. }
@@ -223,6 +226,7 @@ impl<F: Fabric> Driver<F> {
                     self.node.handle_stored(link, id, Some(Code::Quota));
                 }
             }
+            Action::Hand { link, from, pack } => self.hand(link, from, pack),
             Action::Store { link, from, batch } => self.store(link, from, batch),
             Action::Load(want) => self.posting.load(&mut self.node, want, self.clock.now()),
             Action::Settle { stream, through } => self.posting.settle(stream, through),
@@ -314,6 +318,10 @@ impl<F: Fabric> Driver<F> {
                 let request = self.wait_for(reply);
                 self.node.handle_send(request, &to, body, now);
             }
+            Ask::Pack { to, pack } => {
+                let request = self.wait_for(reply);
+                self.node.handle_pack(request, &to, pack, now);
+            }
             Ask::Ping { to } => {
                 let request = self.wait_for(reply);
                 self.node.handle_ping(request, &to, now);
@@ -394,9 +402,11 @@ impl<F: Fabric> Driver<F> {
     }
 }
 
-/// The number of a message frame, so that its sender can be told when it finds no room.
+/// The number of a message's or pack's frame, so that its sender can be told when it finds no room.
 fn frame_id(frame: &[u8]) -> Option<u64> {
     let kind = frame.get(4).copied().and_then(Kind::from_octet)?;
     let id = frame.get(HEADER_BYTES..HEADER_BYTES + 8)?;
-    (kind == Kind::Message).then(|| id.try_into().ok().map(u64::from_be_bytes)).flatten()
+    matches!(kind, Kind::Message | Kind::Pack)
+        .then(|| id.try_into().ok().map(u64::from_be_bytes))
+        .flatten()
 }

@@ -18,6 +18,7 @@ mod finding;
 mod interfaces;
 mod lan;
 mod listening;
+mod live;
 mod meeting;
 mod news;
 mod nodes;
@@ -32,5 +33,6 @@ mod telling;
 mod view;
 
 pub use fabric::{DirectFabric, Fabric};
+pub use live::{Courier, Listener};
 pub use post::{gone_item, waiting};
 pub use start::{Daemon, FindBy, Start, run};

@@ -6,10 +6,11 @@ use peer_core::{Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, Str
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::wire::{Body, Number, Page, Priority};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::circuits::CircuitNews;
 use super::finding::Finding;
+use super::live::Handed;
 use super::view::{Answer, Ask};
 use crate::link::{KillSwitch, Queue};
 use crate::outbox::Notice;
@@ -34,8 +35,10 @@ pub(super) enum News {
     Finding(Finding),
     /// Somebody at the door was refused before the node heard of them.
     TurnedAway { address: String, code: Option<Code>, by_us: bool, detail: String },
-    /// The inbox has taken a message, or has not.
+    /// The inbox has taken a message, or an application a pack; or it has not.
     Stored { link: LinkId, id: u64, refused: Option<Code> },
+    /// An application listens.
+    Listening(mpsc::Sender<Handed>),
     /// Something about a circuit through us.
     Circuit(CircuitNews),
     /// The inbox has taken a batch, or has not.

@@ -29,6 +29,7 @@ use super::finding;
 use super::interfaces;
 use super::lan::Neighbourhood;
 use super::listening::{self, accept, bind};
+use super::live::Ears;
 use super::meeting::Meeting;
 use super::news::{NEWS_MAX, News};
 use super::posting::Posting;
@@ -98,7 +99,7 @@ pub struct Daemon {
     pub listening: SocketAddr,
     watched: Vec<PathBuf>,
     stop: watch::Sender<bool>,
-    news: mpsc::Sender<News>,
+    pub(super) news: mpsc::Sender<News>,
     driver: JoinHandle<()>,
     savers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -156,6 +157,7 @@ impl Daemon {
             saving,
             inbox: parcels,
             posting,
+            ears: Ears::default(),
             reloader,
             telling: Telling::default(),
             asked: BTreeMap::new(),

@@ -8,7 +8,7 @@ use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
 use shared::policy::Policy;
 use shared::time::{Now, Timestamp};
-use shared::wire::Hop;
+use shared::wire::{Hop, Pack};
 
 use super::telling::Incident;
 use crate::control::policy::{Question, Why};
@@ -23,6 +23,8 @@ pub(super) enum Ask {
     Trace { to: NodeName },
     /// Send a message.
     Send { to: NodeName, body: Vec<u8> },
+    /// Send what only counts now.
+    Pack { to: NodeName, pack: Pack },
     /// Is it there?
     Ping { to: NodeName },
     /// Who is meant, and may they be sent to?

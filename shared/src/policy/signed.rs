@@ -100,8 +100,25 @@ impl Policy {
         for quota in &self.quotas {
             many("names in one quota", quota.from.len(), POLICY_NAMES_MAX)?;
         }
-        many("bytes", cbor(|e| e.encode(self)?.ok()).len(), POLICY_BYTES_MAX)?;
+        many("bytes", self.to_bytes().len(), POLICY_BYTES_MAX)?;
         Ok(lint(self)?)
+    }
+
+    /// Its encoding, which is what is signed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor(|e| e.encode(self)?.ok())
+    }
+
+    /// Reads the encoding; what it says is not [checked](Self::check) yet.
+    ///
+    /// # Errors
+    /// [`PolicyError::Malformed`].
+    pub fn from_bytes(payload: &[u8]) -> Result<Self, PolicyError> {
+        let mut decoder = minicbor::Decoder::new(payload);
+        let policy = decoder.decode().map_err(|_| PolicyError::Malformed)?;
+        let whole = decoder.position() == payload.len();
+        if whole { Ok(policy) } else { Err(PolicyError::Malformed) }
     }
 
     /// Signs it with the authority's issuing key.
@@ -109,7 +126,7 @@ impl Policy {
     /// # Errors
     /// [`KeyError`] if the key gives no signature.
     pub fn sign(&self, network: &NetworkName, signer: &CaSigner) -> Result<Vec<u8>, KeyError> {
-        let payload = cbor(|e| e.encode(self)?.ok());
+        let payload = self.to_bytes();
         let chain = [signer.cert().der.as_slice()];
         statement::sign(Topic::Policy, network, signer.key(), &chain, &payload)
     }
@@ -135,9 +152,8 @@ impl SignedPolicy {
         let [issuing] = statement.chain() else { return Err(PolicyError::Malformed) };
         let issuer = anchors.verify_issuing(issuing, now).map_err(PolicyError::Signer)?;
         let payload = statement.verify(anchors.network(), &issuer.public)?;
-        let mut decoder = minicbor::Decoder::new(payload);
-        let policy: Policy = decoder.decode().map_err(|_| PolicyError::Malformed)?;
-        if decoder.position() != payload.len() || policy.number == 0 {
+        let policy = Policy::from_bytes(payload)?;
+        if policy.number == 0 {
             return Err(PolicyError::Malformed);
         }
         if policy.at > now.plus_s(AHEAD_S) {

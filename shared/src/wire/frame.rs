@@ -48,6 +48,8 @@ pub enum Kind {
     Claims = 42,
     /// A signed receipt.
     SignedReceipt = 43,
+    /// Messages for whoever listens now.
+    Pack = 44,
     /// A message of the broadcast machine.
     Gossip = 48,
     /// Sums over a directory.
@@ -77,7 +79,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -98,6 +100,7 @@ impl Kind {
         Self::Taken,
         Self::Claims,
         Self::SignedReceipt,
+        Self::Pack,
         Self::Gossip,
         Self::Digest,
         Self::Holds,

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 use super::batch::Post;
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
+use super::pack::Pack;
 use super::spread::Spread;
 use super::trace::Trace;
 use crate::feed::Part;
@@ -117,7 +118,7 @@ pub enum Body {
     Presences(Vec<Vec<u8>>, bool),
     /// For an application.
     Message(Message),
-    /// What became of one.
+    /// What became of one, or of a pack.
     Receipt(Receipt),
     /// Bulk data.
     Bulk(Vec<u8>),
@@ -129,6 +130,8 @@ pub enum Body {
     Trace(Trace),
     /// About queued messages.
     Post(Post),
+    /// For whoever listens now.
+    Pack(Pack),
     /// About directory and overlay.
     Spread(Spread),
 }
@@ -168,6 +171,7 @@ impl Body {
             Kind::Batch | Kind::Taken | Kind::Claims | Kind::SignedReceipt => {
                 Post::parse(frame.kind, payload).map(Self::Post)
             }
+            Kind::Pack => Pack::parse(payload).map(Self::Pack),
             Kind::Gossip | Kind::Digest | Kind::Holds | Kind::Lacks | Kind::Wanted => {
                 Spread::parse(frame.kind, payload).map(Self::Spread)
             }
@@ -199,6 +203,7 @@ impl Body {
             Self::Circuit(circuit) => circuit.kind(),
             Self::Trace(trace) => trace.kind(),
             Self::Post(post) => post.kind(),
+            Self::Pack(_) => Kind::Pack,
             Self::Spread(spread) => spread.kind(),
         }
     }
@@ -239,6 +244,7 @@ impl Body {
             Self::Circuit(circuit) => circuit.payload(),
             Self::Trace(trace) => trace.payload(),
             Self::Post(post) => post.payload(),
+            Self::Pack(pack) => pack.payload(),
             Self::Spread(spread) => spread.payload(),
         };
         frame_into(buffer, self.kind(), &payload)

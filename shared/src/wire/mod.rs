@@ -9,6 +9,7 @@ mod batch;
 mod circuit;
 mod frame;
 mod message;
+mod pack;
 mod spread;
 mod trace;
 
@@ -16,6 +17,7 @@ pub use batch::{Batch, Item, Number, Page, Post, Priority, Taken, Verdict};
 pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
+pub use pack::Pack;
 pub use spread::{DIGEST_SUMS, Spread, StatementId};
 pub use trace::{Hop, Trace};
 

@@ -10,8 +10,13 @@ use std::path::PathBuf;
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
 use shared::key::{Algorithm, PrivateKey};
+use shared::name::{Label, NodeName};
+use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
+use shared::receipt::Receipt as SaidReceipt;
+use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Hop, Item, Message, Number, Page, Post, Priority, Receipt, Taken, Trace, Verdict,
+    Ack, Body, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Taken, Trace,
+    Verdict,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -41,6 +46,8 @@ fn main() {
     let greeting = raw::greeting(&alice, 1);
     seed("presence", &[&greeting.presence]);
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
+    seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
+    seed("receipt", &[&receipt().to_bytes()]);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
     for (at, part) in parts.iter().enumerate() {
@@ -53,7 +60,7 @@ fn main() {
         }
     }
     seed_at("statement", 99, &greeting.presence);
-    let node = shared::name::NodeName::parse("alice").unwrap();
+    let node = NodeName::parse("alice").unwrap();
     let bodies = [
         Body::Hello(greeting.clone()),
         Body::Refused(shared::refusal::Code::Revoked),
@@ -78,7 +85,7 @@ fn main() {
 }
 
 /// What is said about queued messages.
-fn posts() -> [Vec<u8>; 3] {
+fn posts() -> [Vec<u8>; 4] {
     let (priority, through) = (Priority::Low, Number { boot: 1, sequence: 7 });
     let taken = Taken { priority, round: 1, through, verdict: Verdict::Gap };
     let mut page = Page::default();
@@ -88,7 +95,36 @@ fn posts() -> [Vec<u8>; 3] {
     }
     let batch = page.into_frame(priority, 1, through);
     let [taken, claims] = [Post::Taken(taken), Post::Claims(vec![through])];
-    [Body::Post(taken).to_frame(), Body::Post(claims).to_frame(), batch]
+    let mut pack = Pack::default();
+    assert!(pack.push(b"hello") && pack.push(b""));
+    [Body::Post(taken).to_frame(), Body::Post(claims).to_frame(), batch, pack.into_frame(7)]
+}
+
+/// A signed one that says little.
+fn policy(network: &Network) -> Vec<u8> {
+    let authority = network.authority();
+    let policy = Policy { number: 1, ..Policy::built_in() };
+    policy.sign(authority.network(), authority.signer()).unwrap()
+}
+
+/// One with each kind of thing in it.
+fn policy_of_everything() -> Policy {
+    let label = |text| Label::parse(text).unwrap();
+    let nodes = vec![NodeName::parse("alice").unwrap()];
+    let (groups, roles) = (vec![label("lab")], vec![label("relay")]);
+    let from = Selector { nodes, groups, roles, ..Selector::default() };
+    let grants = vec![Grant::Connect, Grant::Send, Grant::Share, Grant::Get];
+    let (name, to) = (label("quiet"), Selector::everybody());
+    let rule = Rule { name, effect: Effect::Deny, grants, from: from.clone(), to };
+    let rates = Rates { messages_per_second: Some(2), ..Rates::default() };
+    let quota = Quota { name: label("slow"), from, rates };
+    Policy { number: 2, at: Timestamp::from_s(1), rules: vec![rule], quotas: vec![quota] }
+}
+
+fn receipt() -> SaidReceipt {
+    let (from, to) = (NodeName::parse("bob").unwrap(), NodeName::parse("alice").unwrap());
+    let number = Number { boot: 1, sequence: 7 };
+    SaidReceipt { from, to, number, digest: [7; 32], at: Timestamp::from_s(1) }
 }
 
 fn request(algorithm: Algorithm) -> Vec<u8> {

@@ -3,10 +3,10 @@
 //! Call order. [`Node::new`]; then, as things happen, `handle_arrival` (a greeting was read on a
 //! secured connection) and, if it says welcome, `handle_ready` (the link can carry frames),
 //! `handle_body` for each frame, `handle_ended` when a link is gone, `handle_dial_failed`,
-//! `handle_send`, `handle_ping`, `handle_stored`, `handle_queued` (the outbox has something),
-//! `handle_page`, `handle_taken` (the inbox has it), `handle_feed` (an update from a file),
-//! `handle_timeout` at [`Node::next_deadline`]. After each call, [`Node::poll_action`] until it
-//! gives `None`, performing each action in order.
+//! `handle_send`, `handle_pack`, `handle_ping`, `handle_stored`, `handle_queued` (the outbox has
+//! something), `handle_page`, `handle_taken` (the inbox has it), `handle_feed` (an update from a
+//! file), `handle_timeout` at [`Node::next_deadline`]. After each call, [`Node::poll_action`] until
+//! it gives `None`, performing each action in order.
 //!
 //! **Invariant:** after any call the table holds no link whose chain the live set bars.
 
@@ -18,6 +18,7 @@ mod meet;
 mod newcomers;
 mod news;
 mod overlay;
+mod pack;
 mod parked;
 mod policy;
 mod post;

@@ -49,6 +49,7 @@ impl Node {
             Body::FeedAck(ack) => self.carry_back(link, ack),
             Body::Presences(list, _) => self.take_presences(link, &list, now)?,
             Body::Message(message) => self.take_message(link, message, now)?,
+            Body::Pack(pack) => self.take_pack(link, pack, now)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),
@@ -128,7 +129,12 @@ impl Node {
         }
     }
 
-    fn begin(&mut self, request: RequestId, to: &NodeName, now: Now) -> Option<(LinkId, u64)> {
+    pub(super) fn begin(
+        &mut self,
+        request: RequestId,
+        to: &NodeName,
+        now: Now,
+    ) -> Option<(LinkId, u64)> {
         self.talk_with(to, now);
         let link = self.links.member_link(to).filter(|(_, link)| link.ready).map(|(id, _)| id);
         let Some(link) = link else {

@@ -272,7 +272,7 @@ impl World {
             // Nothing is queued in here: `peer/core/src/post/tests.rs` has streams.
             Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
             Action::Discard { .. } | Action::Receipted(_) => {}
-            Action::Missing(_) | Action::Claimed { .. } => {}
+            Action::Missing(_) | Action::Claimed { .. } | Action::Hand { .. } => {}
             // Nobody asks for ways in here.
             Action::Traced { .. } => {}
             // A relay's circuits are the shell's: `tests/relay.rs` has them.

@@ -1,0 +1,197 @@
+//! From application to application without a disk: heard in order by whoever listens now, or its
+//! sender learns that it was not.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Instant;
+
+use peer::bundle::Bundle;
+use peer::daemon::{Courier, Daemon, FindBy, Listener, Start};
+use peer_core::Outcome;
+use shared::name::NodeName;
+use shared::refusal::Code;
+use shared::wire::{Body, Pack};
+use tests::{Credentials, Ear, Network, SOON};
+
+fn name(text: &str) -> NodeName {
+    NodeName::parse(text).unwrap()
+}
+
+async fn start(bundle: &Path, known: &[(NodeName, String)]) -> Daemon {
+    let bundle = Bundle::open(bundle).unwrap();
+    let lock = bundle.lock().unwrap();
+    let finding = FindBy { no_lan: true, ..FindBy::default() };
+    let (listen, peers) = (Some("127.0.0.1:0".to_owned()), known.to_vec());
+    let on_listening = Box::new(|_| {});
+    let start = Start { bundle, lock, listen, peers, finding, on_listening };
+    Daemon::start(start).await.unwrap()
+}
+
+/// Alice and bob as parts of this program.
+async fn pair(network: &Network) -> (Daemon, Daemon) {
+    let alice = start(&network.bundle("alice"), &[]).await;
+    let known = [(name("alice"), alice.listening.to_string())];
+    let bob = start(&network.bundle("bob"), &known).await;
+    (alice, bob)
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(SOON * 2, test).await.unwrap() });
+}
+
+fn pack(texts: &[String]) -> Pack {
+    let mut pack = Pack::default();
+    assert!(texts.iter().all(|text| pack.push(text.as_bytes())));
+    pack
+}
+
+fn texts(pack: &Pack) -> Vec<String> {
+    pack.items().map(|item| String::from_utf8(item.to_vec()).unwrap()).collect()
+}
+
+async fn one(courier: &mut Courier, text: &str) -> Result<(), Outcome> {
+    courier.send(pack(&[text.to_owned()])).await?;
+    courier.finish().await
+}
+
+/// Sends the same until it arrives, and takes it off the listener.
+async fn meet(courier: &mut Courier, listener: &mut Listener) {
+    let begun = Instant::now();
+    loop {
+        let said = async { (one(courier, "hello").await, ()) };
+        let heard = listener.next();
+        tokio::pin!(said, heard);
+        tokio::select! {
+            (outcome, ()) = &mut said => match outcome {
+                Ok(()) => panic!("it was taken before anybody took it"),
+                Err(outcome) => assert!(begun.elapsed() < SOON, "{outcome:?}"),
+            },
+            _ = &mut heard => return assert_eq!(said.await.0, Ok(())),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn what_is_sent_is_heard_in_order_and_touches_no_disk() {
+    let network = Network::with(&["alice", "bob"]);
+    run(async {
+        let (alice, bob) = pair(&network).await;
+        let mut listener = alice.listen().await;
+        let mut courier = bob.courier(name("alice"));
+        meet(&mut courier, &mut listener).await;
+        let sent: Vec<String> = (0..5000).map(|number| format!("message {number}")).collect();
+        let parts = sent.clone();
+        let sending = tokio::spawn(async move {
+            for part in parts.chunks(50) {
+                courier.send(pack(part)).await.unwrap();
+            }
+            courier.finish().await.unwrap();
+        });
+        let mut heard = Vec::new();
+        while heard.len() < sent.len() {
+            let (from, pack) = listener.next().await.unwrap();
+            assert_eq!(from, name("bob"));
+            heard.extend(texts(&pack));
+        }
+        sending.await.unwrap();
+        assert_eq!(heard, sent);
+        let inbox = network.peer("inbox alice.bundle --json").ended(0).out;
+        assert_eq!(inbox, "", "nothing was stored");
+        bob.stop().await;
+        alice.stop().await;
+    });
+}
+
+#[test]
+fn without_a_listener_or_a_link_the_sender_is_told_at_once() {
+    let network = Network::with(&["alice", "bob"]);
+    run(async {
+        let (alice, bob) = pair(&network).await;
+        let mut listener = alice.listen().await;
+        let mut courier = bob.courier(name("alice"));
+        meet(&mut courier, &mut listener).await;
+        drop(listener);
+        let deaf = Err(Outcome::Refused(Code::Unreachable));
+        assert_eq!(one(&mut courier, "anybody?").await, deaf);
+        let nobody = one(&mut bob.courier(name("carol")), "carol?").await;
+        assert!(matches!(nobody, Err(Outcome::Unreachable(_))), "{nobody:?}");
+        let mut empty = bob.courier(name("alice"));
+        empty.send(Pack::default()).await.unwrap();
+        assert_eq!(empty.finish().await, Err(Outcome::Refused(Code::Malformed)));
+        alice.stop().await;
+        let gone = one(&mut courier, "gone?").await;
+        assert!(matches!(gone, Err(Outcome::Unreachable(_))), "{gone:?}");
+        bob.stop().await;
+    });
+}
+
+#[test]
+fn a_listener_that_does_not_hear_holds_its_sender_back_and_nobody_else() {
+    let network = Network::with(&["alice", "bob"]);
+    run(async {
+        let (alice, bob) = pair(&network).await;
+        let mut listener = alice.listen().await;
+        let mut courier = bob.courier(name("alice"));
+        meet(&mut courier, &mut listener).await;
+        let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        for number in numbers.iter().take(peer::limits::PACKS_UNDER_WAY) {
+            courier.send(pack(std::slice::from_ref(number))).await.unwrap();
+        }
+        // One more is held back, while the link goes on.
+        let next = &numbers[peer::limits::PACKS_UNDER_WAY];
+        let mut held = Box::pin(courier.send(pack(std::slice::from_ref(next))));
+        let said = network.peer("ping bob.bundle alice");
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(still_waits(&mut held).await, "it waits");
+        let (_, first) = listener.next().await.unwrap();
+        assert_eq!(texts(&first), ["0"]);
+        held.await.unwrap();
+        bob.stop().await;
+        alice.stop().await;
+    });
+}
+
+/// Whether a future still waits after one look.
+async fn still_waits<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
+#[test]
+fn a_flood_is_refused_with_quota_and_a_broken_pack_ends_its_link() {
+    let network = Network::with(&["alice", "bob"]);
+    run(async {
+        let alice = start(&network.bundle("alice"), &[]).await;
+        let mut listener = alice.listen().await;
+        let address = alice.listening.to_string();
+        let bob = Credentials::of_bundle(&network.bundle("bob"));
+        let flood = tokio::task::spawn_blocking(move || {
+            let mut ear = Ear::dial(&address, Some(&bob));
+            assert!(matches!(ear.hello(&bob), Some(Body::Welcome(_))));
+            for id in 1..=100 {
+                ear.say(&pack(&["flood".to_owned()]).into_frame(id));
+            }
+            let mut refused = 0;
+            while refused < 100 - peer::limits::PACKS_WAITING_MAX {
+                if let Body::Receipt(receipt) = ear.body().unwrap() {
+                    assert_eq!(receipt.refused, Some(Code::Quota));
+                    refused += 1;
+                }
+            }
+            let mut broken = pack(&["broken".to_owned()]).into_frame(101);
+            broken[16] ^= 1;
+            ear.say(&broken);
+            ear.listen().code
+        });
+        assert_eq!(flood.await.unwrap(), Some(Code::Malformed));
+        let (from, first) = listener.next().await.unwrap();
+        assert_eq!((from, texts(&first)), (name("bob"), vec!["flood".to_owned()]));
+        alice.stop().await;
+    });
+}
