@@ -1,11 +1,11 @@
-//! Messages between applications in the processes of two peers: from one that sends to the one that
-//! listens now, without a disk.
+//! Messages between applications in the processes of two peers: from one that sends to the one
+//! that listens now, without a disk.
 //!
 //! What is sent is taken whole and in order, or its sender learns that it was not: at most once,
 //! for data that is worth nothing later. For everything else there is the outbox.
 //!
-//! **Invariant:** a [`Courier`] has at most [`PACKS_UNDER_WAY`] packs unanswered, so a slow listener
-//! holds back its senders and nobody else.
+//! **Invariant:** a [`Courier`] has at most [`PACKS_UNDER_WAY`] packs unanswered, so a slow
+//! listener holds back its senders and nobody else.
 
 use std::collections::VecDeque;
 
