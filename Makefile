@@ -4,12 +4,13 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test lab fmt lint deny bench sim fuzz man install clean
+.PHONY: help build demo test lab soak fmt lint deny bench sim fuzz man install clean
 
 help:
 	@echo "make demo      watch an authority, three peers, a revocation and an outsider"
 	@echo "make test      prove it: unit, simulation and end-to-end tests"
 	@echo "make lab       twelve hosts, NATs, a partition, on network namespaces (root)"
+	@echo "make soak      SIZE=$(SIZE) messages and RESTARTS=$(RESTARTS) restarts: all arrive, once"
 	@echo "make lint      formatting and clippy, as CI runs them"
 	@echo "make sim       networks of SIZES=\"$(SIZES)\" nodes into docs/scale.*; SEED=N replays one"
 	@echo "make bench     the benchmarks"
@@ -29,6 +30,12 @@ test: build
 
 lab: build
 	tests/lab.sh
+
+SIZE ?= 200000
+RESTARTS ?= 40
+soak:
+	$(CARGO) build --release --locked -p ca-tool -p peer -p tests
+	$(TARGET)/release/soak $(SIZE) $(RESTARTS)
 
 fmt:
 	$(CARGO) fmt --all

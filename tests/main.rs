@@ -33,6 +33,7 @@ mod relay;
 mod renewed;
 mod restart;
 mod revoked;
+mod soak;
 mod suspended;
 mod unauthorized;
 mod yaml;
