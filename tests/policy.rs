@@ -254,3 +254,36 @@ fn a_policy_that_cannot_be_believed_keeps_a_peer_from_starting() {
     assert!(said.err.contains("policy: "), "{}", said.err);
     assert!(said.err.contains("remove the file"), "{}", said.err);
 }
+
+#[test]
+fn a_node_that_made_its_own_key_begins_with_the_policy() {
+    let yaml = "rules:\n  - {name: talk, allow: [connect, send], from: any, to: any}\n";
+    let signs = |network: &Network| {
+        std::fs::write(network.path().join("talk.yaml"), yaml).unwrap();
+        network.ca("policy push talk.yaml");
+    };
+    let network = Network::new();
+    signs(&network);
+    let _ = network.peer("request carol").ended(0);
+    network.ca("enroll carol --csr carol.csr --out carol.crt");
+    let file = network.path().join("carol.crt");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let (before, own) = whole.split_once("-----BEGIN CONCLAVE POLICY-----").unwrap();
+    // Of another authority, or cut short: nothing is installed.
+    let other = Network::with(&[]);
+    signs(&other);
+    let _ = other.peer("request carol").ended(0);
+    other.ca("enroll carol --csr carol.csr --out carol.crt");
+    let foreign = std::fs::read_to_string(other.path().join("carol.crt")).unwrap();
+    let (_, foreign) = foreign.split_once("-----BEGIN CONCLAVE POLICY-----").unwrap();
+    for (policy, code) in [(foreign, 3), (&own[..own.len() / 2], 1)] {
+        let text = format!("{before}-----BEGIN CONCLAVE POLICY-----{policy}");
+        std::fs::write(&file, text).unwrap();
+        let _ = network.peer("install carol.bundle carol.crt").ended(code);
+        assert!(!network.bundle("carol").join("node.yaml").exists());
+    }
+    std::fs::write(&file, &whole).unwrap();
+    let _ = network.peer("install carol.bundle carol.crt").ended(0);
+    let carol = network.start("carol", &[]);
+    assert_eq!(number(&carol), 1);
+}

@@ -21,6 +21,8 @@ use crate::layout::build_folder;
 
 /// The label of the feed inside a certificate file made for a request.
 pub const FEED_LABEL: &str = "CONCLAVE FEED";
+/// The label of the policy there.
+const POLICY_LABEL: &str = "CONCLAVE POLICY";
 /// Where a bundle listens unless told otherwise: any free port, which its presence then tells.
 pub const LISTEN: &str = "0.0.0.0:0";
 
@@ -105,7 +107,8 @@ pub fn check_is_bundle(path: &Path) -> Result<(), CaError> {
     Err(CaError::Content { path: path.to_owned(), what })
 }
 
-/// The one file for a node that made its own key: leaf, issuing, root, and the feed.
+/// The one file for a node that made its own key: leaf, issuing, root, the feed, and the policy if
+/// one was signed.
 ///
 /// # Errors
 /// As [`Registry::feed_update`].
@@ -114,6 +117,9 @@ pub fn certificate_file(registry: &Registry, issued: &Issued) -> Result<String, 
     let mut text = chain_pem(&issued.chain);
     text.push_str(&registry.trust_pem());
     text.push_str(&pem::encode(FEED_LABEL, &feed));
+    if let Some(policy) = registry.policy()? {
+        text.push_str(&pem::encode(POLICY_LABEL, &policy.bytes));
+    }
     Ok(text)
 }
 

@@ -11,9 +11,12 @@ use host::files::{self, FileError, Mode};
 use shared::cert::{NodeCert, request as csr};
 use shared::feed::Feed;
 use shared::key::{Algorithm, PrivateKey};
-use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX};
+use shared::limits::{
+    ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX, STATEMENT_BYTES_MAX,
+};
 use shared::name::{NetworkName, NodeName};
 use shared::pem;
+use shared::policy::SignedPolicy;
 use shared::time::Timestamp;
 use shared::verify::{Anchors, Verifier};
 
@@ -23,6 +26,8 @@ use crate::config;
 
 /// The label of the feed inside a certificate file.
 const FEED_LABEL: &str = "CONCLAVE FEED";
+/// The label of the policy there.
+const POLICY_LABEL: &str = "CONCLAVE POLICY";
 
 /// What a request made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +90,7 @@ struct Offer {
     roots: Vec<Vec<u8>>,
     cert: NodeCert,
     feed: Option<Vec<u8>>,
+    policy: Option<Vec<u8>>,
 }
 
 /// Completes the bundle of a request with the certificate file made for it. `node.yaml` is written
@@ -114,6 +120,10 @@ pub fn install(
         })
         .collect();
     check_same_trust(&paths, &offer.roots)?;
+    if let Some(bytes) = &offer.policy {
+        SignedPolicy::verify(bytes, &anchors, now)
+            .map_err(|error| Fault::refused(format!("{}: {error}", file.display())))?;
+    }
     let verifier = Verifier::new(anchors);
     bundle::admit(&verifier, &offer.chain, &offer.cert, now)?;
     let mut feed = Feed::empty(network.clone());
@@ -138,6 +148,9 @@ fn write(
     };
     if !exists(&paths.feed()) {
         bundle::save_feed(&paths.feed(), feed)?;
+    }
+    if let Some(policy) = offer.policy.as_ref().filter(|_| !exists(&paths.policy())) {
+        files::write_atomic(&paths.policy(), policy, Mode::Public)?;
     }
     if !exists(&paths.trust()) {
         files::write_atomic(&paths.trust(), text(&offer.roots).as_bytes(), Mode::Public)?;
@@ -171,7 +184,10 @@ fn check_same_trust(paths: &Paths, roots: &[Vec<u8>]) -> Result<(), Fault> {
 }
 
 fn read(file: &Path) -> Result<Offer, Fault> {
-    let text = files::read_bounded(file, CERT_FILE_BYTES_MAX + FEED_FILE_BYTES_MAX)?;
+    // A policy in base64 takes a third more.
+    let policy_max = STATEMENT_BYTES_MAX * 3 / 2;
+    let most = CERT_FILE_BYTES_MAX + FEED_FILE_BYTES_MAX + policy_max;
+    let text = files::read_bounded(file, most)?;
     let wrong = |source| BundleError::Pem { path: file.to_owned(), source };
     let certs = pem::certificates(&text, CHAIN_CERTS_MAX + ANCHORS_MAX).map_err(wrong)?;
     let cert = NodeCert::read(certs.first().map_or(&[][..], Vec::as_slice))
@@ -180,16 +196,18 @@ fn read(file: &Path) -> Result<Offer, Fault> {
         |der: &[u8]| shared::cert::Facts::read(der).is_ok_and(|facts| facts.is_self_issued());
     let (roots, chain) = certs.into_iter().partition(|der| is_root(der));
     let unreadable = || BundleError::FeedUnreadable { path: file.to_owned() };
-    let feed = find_feed(&String::from_utf8_lossy(&text)).map_err(|()| unreadable())?;
-    Ok(Offer { chain, roots, cert, feed })
+    let text = String::from_utf8_lossy(&text);
+    let feed = find(FEED_LABEL, &text).map_err(|()| unreadable())?;
+    let policy = find(POLICY_LABEL, &text).map_err(|()| unreadable())?;
+    Ok(Offer { chain, roots, cert, feed, policy })
 }
 
-/// The feed in its armour; an armour that does not end or is not base64 is an error.
-fn find_feed(text: &str) -> Result<Option<Vec<u8>>, ()> {
-    let Some((_, after)) = text.split_once(&format!("-----BEGIN {FEED_LABEL}-----")) else {
+/// What is in an armour; one that does not end or is not base64 is an error.
+fn find(label: &str, text: &str) -> Result<Option<Vec<u8>>, ()> {
+    let Some((_, after)) = text.split_once(&format!("-----BEGIN {label}-----")) else {
         return Ok(None);
     };
-    let (inside, _) = after.split_once(&format!("-----END {FEED_LABEL}-----")).ok_or(())?;
+    let (inside, _) = after.split_once(&format!("-----END {label}-----")).ok_or(())?;
     base64::decode(inside).map(Some).ok_or(())
 }
 
