@@ -18,10 +18,14 @@ fn name(text: &str) -> NodeName {
 }
 
 async fn start(bundle: &Path, known: &[(NodeName, String)]) -> Daemon {
+    start_on(bundle, "127.0.0.1:0", known).await
+}
+
+async fn start_on(bundle: &Path, listen: &str, known: &[(NodeName, String)]) -> Daemon {
     let bundle = Bundle::open(bundle).unwrap();
     let lock = bundle.lock().unwrap();
     let finding = FindBy { no_lan: true, ..FindBy::default() };
-    let (listen, peers) = (Some("127.0.0.1:0".to_owned()), known.to_vec());
+    let (listen, peers) = (Some(listen.to_owned()), known.to_vec());
     let on_listening = Box::new(|_| {});
     let start = Start { bundle, lock, listen, peers, finding, on_listening };
     Daemon::start(start).await.unwrap()
@@ -194,4 +198,42 @@ fn a_flood_is_refused_with_quota_and_a_broken_pack_ends_its_link() {
         assert_eq!((from, texts(&first)), (name("bob"), vec!["flood".to_owned()]));
         alice.stop().await;
     });
+}
+
+#[test]
+fn time_goes_on_for_a_peer_that_never_runs_out_of_news() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    // One thread for all: whenever the driver has heard some of it, there is more.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let test = async {
+        let home = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let known = [(name("carol"), home.to_string())];
+        let alice = start(&network.bundle("alice"), &known).await;
+        let mut listener = alice.listen().await;
+        let known = [(name("alice"), alice.listening.to_string())];
+        let bob = start(&network.bundle("bob"), &known).await;
+        meet(&mut bob.courier(name("alice")), &mut listener).await;
+        // Carol was dialled in vain by now, and only alice's clock tells when to dial her again.
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let mut floods = Vec::new();
+        for _ in 0..128 {
+            let (mut courier, stop) = (alice.courier(name("nobody")), stop.clone());
+            floods.push(tokio::spawn(async move {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    // An empty one is refused where it is: news, and nothing else.
+                    let _ = courier.send(Pack::default()).await;
+                }
+            }));
+        }
+        let carol = start_on(&network.bundle("carol"), &home.to_string(), &[]).await;
+        meet(&mut carol.courier(name("alice")), &mut listener).await;
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for flood in floods {
+            flood.await.unwrap();
+        }
+        for daemon in [carol, bob, alice] {
+            daemon.stop().await;
+        }
+    };
+    runtime.block_on(async { tokio::time::timeout(SOON * 2, test).await.unwrap() });
 }

@@ -1,6 +1,7 @@
 //! The loop: hears news, asks the node, performs its actions. Nothing here waits for a link.
 //!
-//! **Invariant:** after each piece of news all actions are performed before the next is heard.
+//! **Invariant:** after each piece of news what is due is done and all actions are performed,
+//! before the next is heard.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,11 +70,9 @@ impl<F: Fabric> Driver<F> {
                     Some(news) => self.hear(news),
                     None => break,
                 },
-                () = tokio::time::sleep(wait) => {
-                    self.node.handle_timeout(self.clock.now());
-                    self.posting.look(&self.node, self.clock.now());
-                }
+                () = tokio::time::sleep(wait) => {}
             }
+            self.look_at_time();
             self.perform();
         }
         for view in self.node.links() {
@@ -83,6 +82,15 @@ impl<F: Fabric> Driver<F> {
         let _ = self.saving.memory.send(self.node.remembered());
         // Closed queues drain by themselves; a link that does not is cut when the fabric goes.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+
+    /// What is due is done after each piece of news: news may come without a pause.
+    fn look_at_time(&mut self) {
+        let now = self.clock.now();
+        if self.node.next_deadline() <= now.tick {
+            self.node.handle_timeout(now);
+            self.posting.look(&self.node, now);
+        }
     }
 
     fn hear(&mut self, news: News) {
