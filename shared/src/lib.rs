@@ -6,8 +6,8 @@
 //!
 //! The rooms, from the ground up: [`limits`], [`name`], [`time`], [`id`] and [`refusal`] are words;
 //! [`key`], [`cert`] and [`statement`] make and read signed things; [`feed`] and [`verify`] decide
-//! who is a member, [`policy`] what members may do; [`join`] how one becomes a member; [`presence`],
-//! [`receipt`] and [`wire`] are what they say to each other.
+//! who is a member, [`policy`] what members may do; [`join`] how one becomes a member;
+//! [`presence`], [`receipt`] and [`wire`] are what they say to each other.
 //!
 //! **Invariant:** no function outside [`verify`] and [`presence`] makes a verified value.
 
