@@ -69,8 +69,8 @@ pub struct Report {
 /// Runs a soak.
 ///
 /// # Panics
-/// If a message is lost, repeated or out of order, nothing arrives for a minute, anything waits in a
-/// queue at the end, or a daemon keeps growing.
+/// If a message is lost, repeated or out of order, nothing arrives for a minute, anything waits in
+/// a queue at the end, or a daemon keeps growing.
 #[must_use]
 pub fn run(size: Size, mut progress: impl FnMut(&str)) -> Report {
     let network = Network::with(&NODES);
@@ -211,7 +211,7 @@ impl<'a> Soak<'a> {
         {
             let mut held = station.peer.lock().unwrap();
             let old = held.take().unwrap();
-            if count / 2 % 2 == 0 {
+            if (count / 2).is_multiple_of(2) {
                 old.kill()
             } else {
                 old.terminate()
