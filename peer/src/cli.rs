@@ -86,6 +86,12 @@ pub(crate) enum Command {
     /// Certificates that were seen in two runs at once, with the signed proof.
     #[command(after_help = "Example:\n  peer evidence bob.bundle --json")]
     Evidence(BundleArgs),
+    /// Become a node by the string that `ca-tool invite` printed, and run.
+    #[command(
+        after_help = "Examples:\n  peer join conclave:…\n  peer join - --no-run < string\n\n\
+        An argument can be seen by others on this machine; - reads the string from stdin."
+    )]
+    Join(JoinArgs),
     /// Make a key that never leaves this machine, and a request for it.
     #[command(after_help = "Example:\n  peer request carol")]
     Request(RequestArgs),
@@ -116,12 +122,26 @@ pub(crate) struct BundleArgs {
     pub(crate) bundle: PathBuf,
 }
 
-/// `run`
+/// `join`
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// The bundle.
-    #[arg(env = "CONCLAVE_BUNDLE")]
-    pub(crate) bundle: PathBuf,
+pub(crate) struct JoinArgs {
+    /// The string, from conclave: to its end; - reads it from stdin.
+    #[arg(value_name = "STRING")]
+    pub(crate) string: String,
+    /// The bundle to make; NODE.bundle unless given.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Make the bundle and do not run it.
+    #[arg(long)]
+    pub(crate) no_run: bool,
+    /// How it runs then.
+    #[command(flatten)]
+    pub(crate) running: RunningArgs,
+}
+
+/// How a peer runs.
+#[derive(Debug, Args)]
+pub(crate) struct RunningArgs {
     /// Where to listen, instead of where node.yaml says; port 0 is any free one, and
     /// `none` is nowhere: relays connect this node.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
@@ -135,6 +155,17 @@ pub(crate) struct RunArgs {
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The bundle.
+    #[arg(env = "CONCLAVE_BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// How it runs.
+    #[command(flatten)]
+    pub(crate) running: RunningArgs,
 }
 
 /// How log lines look.

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** a [`NodeConfig`] that was read is complete, and every value within its bounds.
 
+mod template;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use host::files::{self, FileError};
 use host::yaml::{self, YamlError};
 use serde::Deserialize;
-use shared::limits::ADDRESSES_MAX;
+use shared::limits::{ADDRESSES_MAX, JOIN_ADDRESSES_MAX};
 use shared::name::{NetworkName, NodeName};
 use shared::presence::is_address;
 
@@ -19,6 +21,8 @@ use crate::limits::{
 };
 use peer_core::CircuitBounds;
 use peer_core::limits::{CIRCUITS_MAX, FULL_MESH, FULL_MESH_MAX};
+
+pub use template::Template;
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +175,8 @@ pub struct NodeConfig {
     pub relay: RelayBounds,
     /// How much its outbox holds.
     pub outbox: OutboxBounds,
+    /// Where the authority answers at its door, for a node that slept past its certificate's end.
+    pub authority: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -198,6 +204,8 @@ struct Text {
     relay: RelayText,
     #[serde(default)]
     outbox: BoxText,
+    #[serde(default)]
+    authority: Vec<AddressText>,
 }
 
 #[derive(Deserialize, Default)]
@@ -310,6 +318,9 @@ impl NodeConfig {
         if text.advertise.len() > ADDRESSES_MAX {
             return Err(format!("advertise: at most {ADDRESSES_MAX} addresses"));
         }
+        if text.authority.len() > JOIN_ADDRESSES_MAX {
+            return Err(format!("authority: at most {JOIN_ADDRESSES_MAX} addresses"));
+        }
         if text.full_mesh > FULL_MESH_MAX {
             return Err(format!("full-mesh: at most {FULL_MESH_MAX}"));
         }
@@ -348,49 +359,9 @@ impl NodeConfig {
             inbox,
             relay: text.relay.check()?,
             outbox,
+            authority: text.authority.into_iter().map(|at| at.0).collect(),
         })
     }
-}
-
-/// The file's text for a new bundle, with its explanations.
-#[must_use]
-pub fn template(network: &NetworkName, node: &NodeName, peers: &[(NodeName, String)]) -> String {
-    let mut lines = String::new();
-    for (name, address) in peers {
-        lines.push_str(&format!("\n  {name}: \"{address}\""));
-    }
-    if lines.is_empty() {
-        lines.push_str(" {}          # for example  alice: \"192.0.2.7:7400\"");
-    }
-    format!(
-        "# The settings of one node; the only file of this folder to edit by hand.\n\
-         # `peer run` reads it at its start and again on SIGHUP.\n\
-         network: {network}\n\
-         node: {node}\n\
-         \n\
-         # Where it listens: HOST:PORT. Port 0 takes any free one and tells the peers which.\n\
-         # `none` listens nowhere: others reach this node through members with the role relay.\n\
-         listen: \"0.0.0.0:0\"\n\
-         \n\
-         # Peers it dials. One is enough: they tell it of the others.\n\
-         peers:{lines}\n\
-         \n\
-         # Addresses it dials without knowing whose they are, for example  [\"192.0.2.7:7400\"]\n\
-         seeds: []\n\
-         \n\
-         # Find peers on the local network by multicast DNS, and be found: on, or off, or\n\
-         # {{interfaces: [eth0]}}. What is announced says docs/discovery.md.\n\
-         lan: on\n\
-         \n\
-         # Up to so many nodes everybody is linked with everybody; in a larger network each\n\
-         # keeps a few links, and one more to whom it talks with. The same on all nodes.\n\
-         full-mesh: {FULL_MESH}\n\
-         \n\
-         feed:\n\
-         \x20 # When the revocation list is older than the authority promised:\n\
-         \x20 # warn (stay connected and say so) or refuse (cut every link).\n\
-         \x20 stale: warn\n"
-    )
 }
 
 #[cfg(test)]
@@ -411,11 +382,21 @@ mod tests {
         let (network, node) =
             (NetworkName::parse("mesh.example").unwrap(), NodeName::parse("bob").unwrap());
         let peers = vec![(NodeName::parse("alice").unwrap(), "[::1]:7400".to_owned())];
-        let config = read(&template(&network, &node, &peers)).unwrap();
+        let mut template = Template::new(network, node);
+        assert!(read(&template.to_string()).unwrap().peers.is_empty());
+        template.peers = peers.clone();
+        template.seeds = vec!["192.0.2.9:7400".to_owned()];
+        template.authority = vec!["192.0.2.1:7443".to_owned()];
+        template.listen = Some("127.0.0.1:0".to_owned());
+        let config = read(&template.to_string()).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:0");
+        assert_eq!(
+            (config.seeds.clone(), config.authority.clone()),
+            (template.seeds, template.authority)
+        );
         assert_eq!(config.peers.into_iter().collect::<Vec<_>>(), peers);
         assert_eq!((config.stale, config.inbox), (Stale::Warn, InboxBounds::default()));
-        assert_eq!((config.seeds, config.lan), (Vec::new(), Lan::Usual));
-        assert!(read(&template(&network, &node, &[])).unwrap().peers.is_empty());
+        assert_eq!(config.lan, Lan::Usual);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Authority {
         let key = PrivateKey::generate(Algorithm::P256).unwrap();
         files::make_private_dir(&folder.join("id")).unwrap();
         files::make_private_dir(&folder.join("inbox")).unwrap();
-        let yaml = crate::config::template(&self.network, &node(name), &[]);
+        let yaml = crate::config::Template::new(self.network.clone(), node(name)).to_string();
         let key_pem = pem::encode(pem::PRIVATE_KEY, key.pkcs8());
         let chain = pem_of(&self.chain(name, key.public()));
         for (file, bytes, mode) in [

@@ -22,7 +22,7 @@ use shared::verify::{Anchors, Verifier};
 
 use crate::base64;
 use crate::bundle::{self, BundleError, Paths};
-use crate::config;
+use crate::config::Template;
 
 /// The label of the feed inside a certificate file.
 const FEED_LABEL: &str = "CONCLAVE FEED";
@@ -84,13 +84,18 @@ pub fn request(folder: &Path, node: &NodeName, algorithm: Algorithm) -> Result<R
     Ok(Requested { bundle, csr: csr_path })
 }
 
-/// A certificate file, read; nothing in it is verified yet.
-struct Offer {
-    chain: Vec<Vec<u8>>,
-    roots: Vec<Vec<u8>>,
-    cert: NodeCert,
-    feed: Option<Vec<u8>>,
-    policy: Option<Vec<u8>>,
+/// What an authority hands out, read; nothing in it is verified yet.
+pub(crate) struct Offer {
+    /// Leaf first, without the root.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// The roots.
+    pub(crate) roots: Vec<Vec<u8>>,
+    /// The leaf.
+    pub(crate) cert: NodeCert,
+    /// The feed as a file.
+    pub(crate) feed: Option<Vec<u8>>,
+    /// The signed policy.
+    pub(crate) policy: Option<Vec<u8>>,
 }
 
 /// Completes the bundle of a request with the certificate file made for it. `node.yaml` is written
@@ -105,12 +110,26 @@ pub fn install(
     now: Timestamp,
 ) -> Result<Installed, Fault> {
     files::check_private_dir(folder)?;
+    let offer = read(file)?;
+    let mut template = Template::new(offer.cert.network.clone(), offer.cert.node.clone());
+    template.peers = peers.to_vec();
+    complete(folder, file, &offer, &template, now)
+}
+
+/// Verifies an offer as a whole and completes a folder that has the key with it; `from` is only
+/// named in errors.
+pub(crate) fn complete(
+    folder: &Path,
+    from: &Path,
+    offer: &Offer,
+    template: &Template,
+    now: Timestamp,
+) -> Result<Installed, Fault> {
     let paths = Paths::of(folder);
     let key = bundle::read_key(&paths.key())?;
-    let offer = read(file)?;
-    bundle::check_key(file, &offer.cert, &key)?;
+    bundle::check_key(from, &offer.cert, &key)?;
     let network = offer.cert.network.clone();
-    let trust = |source| BundleError::Trust { path: file.to_owned(), source };
+    let trust = |source| BundleError::Trust { path: from.to_owned(), source };
     let anchors = Anchors::new(network.clone(), &offer.roots).map_err(trust)?;
     let roots = anchors
         .roots()
@@ -120,28 +139,23 @@ pub fn install(
         })
         .collect();
     check_same_trust(&paths, &offer.roots)?;
-    if let Some(bytes) = &offer.policy {
-        SignedPolicy::verify(bytes, &anchors, now)
-            .map_err(|error| Fault::refused(format!("{}: {error}", file.display())))?;
+    if let Some(policy) = &offer.policy {
+        SignedPolicy::verify(policy, &anchors, now)
+            .map_err(|error| Fault::refused(format!("{}: {error}", from.display())))?;
     }
     let verifier = Verifier::new(anchors);
     bundle::admit(&verifier, &offer.chain, &offer.cert, now)?;
     let mut feed = Feed::empty(network.clone());
     if let Some(bytes) = &offer.feed {
-        bundle::apply_feed(file, bytes, &verifier, &mut feed, now)?;
+        bundle::apply_feed(from, bytes, &verifier, &mut feed, now)?;
     }
-    write(&paths, &offer, &feed, peers)?;
-    let Offer { cert, .. } = offer;
-    Ok(Installed { node: cert.node, network, not_after: cert.not_after, roots })
+    write(&paths, offer, &feed, template)?;
+    let cert = &offer.cert;
+    Ok(Installed { node: cert.node.clone(), network, not_after: cert.not_after, roots })
 }
 
 /// `node.yaml` comes last: it is what makes the folder a bundle.
-fn write(
-    paths: &Paths,
-    offer: &Offer,
-    feed: &Feed,
-    peers: &[(NodeName, String)],
-) -> Result<(), Fault> {
+fn write(paths: &Paths, offer: &Offer, feed: &Feed, template: &Template) -> Result<(), Fault> {
     files::make_private_dir(&paths.inbox())?;
     let text = |certs: &[Vec<u8>]| -> String {
         certs.iter().map(|der| pem::encode(pem::CERTIFICATE, der).to_string()).collect()
@@ -157,8 +171,7 @@ fn write(
     }
     files::write_atomic(&paths.cert(), text(&offer.chain).as_bytes(), Mode::Public)?;
     if !exists(&paths.config()) {
-        let yaml = config::template(&offer.cert.network, &offer.cert.node, peers);
-        files::write_atomic(&paths.config(), yaml.as_bytes(), Mode::Public)?;
+        files::write_atomic(&paths.config(), template.to_string().as_bytes(), Mode::Public)?;
     }
     Ok(())
 }

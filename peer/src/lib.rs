@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod evidence;
 pub mod inbox;
 pub mod install;
+pub mod join;
 mod ledger;
 pub mod limits;
 pub mod link;

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const CONNECT: Duration = Duration::from_secs(3);
 /// How long a whole TLS handshake may take: two round trips over a bad satellite link, and room.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the authority may take to answer at its door: a queue of a thousand certificates.
+pub const DOOR_ANSWER: Duration = Duration::from_secs(20);
 /// How long one waits for the other side to read a refusal before the socket is dropped.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Bytes read and thrown away meanwhile; a stranger may not make us read more.

@@ -6,6 +6,7 @@ mod evidence;
 mod feed;
 mod inbox;
 mod install;
+mod join;
 mod nodes;
 mod outbox;
 mod policy;
@@ -14,6 +15,7 @@ mod send;
 mod status;
 mod trace;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use host::fault::{Exit, Fault};
@@ -41,7 +43,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         return policy::why(&desk, args);
     }
     match &cli.command {
-        Command::Run(args) => run::run(desk, args),
+        Command::Run(args) => run::run(desk, &args.bundle, &args.running),
+        Command::Join(args) => join::join(desk, args),
         Command::Status(args) => status::status(&desk, &args.bundle),
         Command::Nodes(args) => nodes::nodes(&desk, &args.bundle),
         Command::Whois(args) => nodes::whois(&desk, args),
@@ -94,6 +97,11 @@ impl Desk {
         while replies.next()?.is_some() {}
         self.tell(&json!({ "done": done }), &[format!("{}: {done}", bundle.display())])
     }
+}
+
+/// Talk, on stderr. A stderr that cannot be written to is not worth an error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "peer: {text}");
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape of map_err")]

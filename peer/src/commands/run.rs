@@ -1,5 +1,7 @@
 //! `peer run`.
 
+use std::path::Path;
+
 use host::fault::Fault;
 use host::log::LogFormat;
 use peer::bundle::Bundle;
@@ -7,15 +9,15 @@ use peer::daemon::{self, FindBy, Start};
 use serde_json::json;
 
 use super::Desk;
-use crate::cli::{Log, RunArgs};
+use crate::cli::{Log, RunningArgs};
 
-pub(super) fn run(desk: Desk, args: &RunArgs) -> Result<(), Fault> {
+pub(super) fn run(desk: Desk, bundle: &Path, args: &RunningArgs) -> Result<(), Fault> {
     let format = match args.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
     };
     host::log::init(format, "info");
-    let bundle = Bundle::open(&args.bundle)?;
+    let bundle = Bundle::open(bundle)?;
     let lock = bundle.lock()?;
     let node = bundle.config.node.clone();
     let (named, unnamed): (Vec<_>, Vec<_>) =

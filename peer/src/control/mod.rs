@@ -24,16 +24,21 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 /// The socket's name in the bundle.
-const SOCKET: &str = "control.sock";
+pub const SOCKET: &str = "control.sock";
 
 /// A way to the socket that is short however long the bundle's path is; good while it lives.
-struct ShortPath {
-    path: PathBuf,
+pub struct ShortPath {
+    /// The socket.
+    pub path: PathBuf,
     _folder: File,
 }
 
 impl ShortPath {
-    fn of(folder: &Path) -> std::io::Result<Self> {
+    /// Of a folder that is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(folder: &Path) -> std::io::Result<Self> {
         let opened = File::open(folder)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd()));
         Ok(Self { path, _folder: opened })

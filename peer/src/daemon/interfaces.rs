@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The addresses to tell others: where we listen, or if that is everywhere, every address of this
 /// machine that somebody else might reach.
-pub(super) fn advertised(listening: SocketAddr) -> Vec<String> {
+#[must_use]
+pub fn advertised(listening: SocketAddr) -> Vec<String> {
     if !listening.ip().is_unspecified() {
         return vec![listening.to_string()];
     }

@@ -33,6 +33,7 @@ mod telling;
 mod view;
 
 pub use fabric::{DirectFabric, Fabric};
+pub use interfaces::advertised;
 pub use live::{Courier, Listener};
 pub use post::{gone_item, waiting};
 pub use start::{Daemon, FindBy, Start, run};

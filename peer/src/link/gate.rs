@@ -114,6 +114,18 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Whether an address may begin one more now; nothing is counted.
+    #[must_use]
+    pub fn has_leave(&self, address: IpAddr, now: Tick) -> bool {
+        let mut inside = lock(&self.inside);
+        inside.addresses.get_mut(&source_of(address)).is_none_or(|bucket| {
+            bucket.refill(&self.bounds, now);
+            bucket.milli >= 1000
+        })
+    }
+}
+
 impl Inside {
     /// Whether the address is known or can be; a full table is swept once a second at most.
     fn has_room(&mut self, address: IpAddr, bounds: &Bounds, now: Tick) -> bool {

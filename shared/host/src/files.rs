@@ -246,6 +246,19 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Gives a finished folder its name, and has the disk confirm it and what is in it.
+///
+/// # Errors
+/// [`FileError::Exists`] if anything stands at `to`, or what the system says.
+pub fn rename_dir(from: &Path, to: &Path) -> Result<(), FileError> {
+    if to.symlink_metadata().is_ok() {
+        return Err(FileError::Exists { path: to.to_owned() });
+    }
+    let failed = |error| FileError::from_io("rename", to, error);
+    File::open(from).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    std::fs::rename(from, to).and_then(|()| sync_folder_of(to)).map_err(failed)
+}
+
 /// Checks that a folder is there and that its owner alone may enter it.
 ///
 /// # Errors

@@ -15,4 +15,4 @@ mod talk;
 pub use code::{Code, Failure};
 pub use proof::{EXPORTER_LABEL, Exporter, InvitationId, Proof, ProofKey, Secret};
 pub use string::{JoinString, PREFIX, StringError};
-pub use talk::{Answer, Grant, JoinRequest, KnownPeer, MEDIA_TYPE, RenewRequest};
+pub use talk::{Answer, Grant, JoinRequest, KnownPeer, MEDIA_TYPE, RenewRequest, TimeThere};

@@ -23,6 +23,15 @@ use crate::time::Timestamp;
 /// The media type of everything here (RFC 8949 §9.4).
 pub const MEDIA_TYPE: &str = "application/cbor";
 
+/// The authority's time, told to anybody: a newcomer compares before it spends its string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct TimeThere {
+    /// When it was said.
+    #[n(0)]
+    pub at: Timestamp,
+}
+
 /// A request to join.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -113,6 +122,20 @@ fn read<T: for<'b> Decode<'b, ()>>(bytes: &[u8], is_bounded: impl Fn(&T) -> bool
 
 fn write<T: Encode<()>>(value: &T) -> Vec<u8> {
     cbor(|e| e.encode(value)?.ok())
+}
+
+impl TimeThere {
+    /// Reads one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        read(bytes, |_| true)
+    }
+
+    /// As it travels.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        write(self)
+    }
 }
 
 impl JoinRequest {

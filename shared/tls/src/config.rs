@@ -8,16 +8,18 @@ use std::sync::{Arc, RwLock};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 use shared::cert::Usage;
 use shared::key::PrivateKey;
 use shared::name::NodeName;
-use shared::verify::Verifier;
+use shared::verify::{Member, Verified, Verifier};
 use shared::wire::{ALPN, ALPN_RELAY};
 
 use crate::Clock;
+use crate::door::Presented;
 use crate::verdict::{Judge, Verdict};
 
 /// Why TLS cannot be set up. Whose fault: ours, or the bundle's.
@@ -58,6 +60,8 @@ pub fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into())
 }
 
+type MemberJudge = Judge<Verified<Member>>;
+
 /// What dialling and listening have in common.
 struct Side {
     provider: Arc<CryptoProvider>,
@@ -84,14 +88,11 @@ impl Side {
         Ok(Arc::new(Present(Arc::clone(&identity))))
     }
 
-    fn judge(&self, usage: Usage, expected: Option<NodeName>) -> (Arc<Judge>, Verdict) {
-        let (judge, verdict) = Judge::new(
-            Arc::clone(&self.verifier),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.provider),
-            usage,
-            expected,
-        );
+    fn judge(&self, usage: Usage, expected: Option<NodeName>) -> (Arc<MemberJudge>, Verdict) {
+        let (verifier, clock) = (Arc::clone(&self.verifier), Arc::clone(&self.clock));
+        let (judge, verdict) = Judge::new(Arc::clone(&self.provider), move |chain| {
+            verifier.admit(chain, usage, expected.as_ref(), clock())
+        });
         (Arc::new(judge), verdict)
     }
 }
@@ -141,17 +142,22 @@ impl Dialler {
         protocol: &[u8],
     ) -> Result<(Arc<ClientConfig>, Verdict), TlsError> {
         let (judge, verdict) = self.0.judge(Usage::Server, expected);
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider))
+        let config = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(judge)
             .with_client_cert_resolver(self.0.present()?);
-        config.resumption = Resumption::disabled();
-        config.enable_early_data = false;
-        config.enable_sni = false;
-        config.alpn_protocols = vec![protocol.to_vec()];
-        Ok((Arc::new(config), verdict))
+        Ok((Arc::new(dialling(config, protocol)), verdict))
     }
+}
+
+/// What every configuration for dialling has in common.
+pub(crate) fn dialling(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.enable_sni = false;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config
 }
 
 /// Makes configurations for listening.
@@ -184,6 +190,29 @@ impl Listener {
     /// [`TlsError`].
     pub fn config(&self) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
         let (judge, verdict) = self.0.judge(Usage::Client, None);
+        let config = self.listening(judge, &[ALPN, ALPN_RELAY])?;
+        Ok((config, verdict))
+    }
+
+    /// The configuration for one connection of whoever comes, with a certificate or without: what
+    /// was presented is proved to be held by the other side, and judged by nobody yet.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn open_config(
+        &self,
+        protocol: &[u8],
+    ) -> Result<(Arc<ServerConfig>, Verdict<Presented>), TlsError> {
+        let (judge, verdict) = Judge::new(Arc::clone(&self.0.provider), Presented::of);
+        let config = self.listening(Arc::new(judge.or_anonymous()), &[protocol])?;
+        Ok((config, verdict))
+    }
+
+    fn listening(
+        &self,
+        judge: Arc<dyn ClientCertVerifier>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(judge)
@@ -191,14 +220,14 @@ impl Listener {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        config.alpn_protocols = vec![ALPN.to_vec(), ALPN_RELAY.to_vec()];
-        Ok((Arc::new(config), verdict))
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Arc::new(config))
     }
 }
 
 /// AWS-LC with the suites in the order of their cost here, and three key exchanges: hybrid first,
 /// and two that every other program speaks.
-fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![
         aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,

@@ -12,10 +12,12 @@
 
 mod alert;
 mod config;
+mod door;
 mod verdict;
 
 pub use alert::{Role, refusal_of};
 pub use config::{Dialler, Identity, Listener, TlsError, server_name, warm_up};
+pub use door::{ALPN_HTTP, Pinned, Presented, pinned_config};
 pub use verdict::Verdict;
 
 use std::sync::Arc;

@@ -13,25 +13,22 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
-use shared::cert::Usage;
-use shared::name::NodeName;
 use shared::refusal::{Code, Refusal};
-use shared::verify::{Member, Verified, Verifier};
+use shared::verify::{Member, Verified};
 
-use crate::Clock;
 use crate::alert::error_of;
 
-type Slot = Arc<Mutex<Option<Result<Verified<Member>, Refusal>>>>;
+type Slot<T> = Arc<Mutex<Option<Result<T, Refusal>>>>;
 
 /// What the verifier said in one connection's handshake.
-pub struct Verdict(pub(crate) Slot);
+pub struct Verdict<T = Verified<Member>>(Slot<T>);
 
-impl Verdict {
+impl<T> Verdict<T> {
     /// Takes the verdict; there is one only after the other side's certificate was seen.
     ///
     /// # Errors
     /// The refusal, or `no-certificate` if the handshake never came that far.
-    pub fn take(self) -> Result<Verified<Member>, Refusal> {
+    pub fn take(self) -> Result<T, Refusal> {
         let taken = self.0.lock().ok().and_then(|mut slot| slot.take());
         let none = || Refusal::new(Code::NoCertificate, "no certificate was presented");
         taken.unwrap_or_else(|| Err(none()))
@@ -44,28 +41,31 @@ impl Verdict {
     }
 }
 
+/// What is decided of a chain, leaf first.
+type Decide<T> = Box<dyn Fn(&[&[u8]]) -> Result<T, Refusal> + Send + Sync>;
+
 /// One connection's verifier.
-pub(crate) struct Judge {
-    verifier: Arc<Verifier>,
-    clock: Clock,
+pub(crate) struct Judge<T> {
+    decide: Decide<T>,
     provider: Arc<CryptoProvider>,
-    /// What the other side's certificate must be good for.
-    usage: Usage,
-    expected: Option<NodeName>,
-    slot: Slot,
+    /// Whether a client may come without a certificate.
+    anonymous: bool,
+    slot: Slot<T>,
 }
 
-impl Judge {
+impl<T> Judge<T> {
     pub(crate) fn new(
-        verifier: Arc<Verifier>,
-        clock: Clock,
         provider: Arc<CryptoProvider>,
-        usage: Usage,
-        expected: Option<NodeName>,
-    ) -> (Self, Verdict) {
+        decide: impl Fn(&[&[u8]]) -> Result<T, Refusal> + Send + Sync + 'static,
+    ) -> (Self, Verdict<T>) {
         let slot = Slot::default();
-        let judge = Self { verifier, clock, provider, usage, expected, slot: Arc::clone(&slot) };
-        (judge, Verdict(slot))
+        let verdict = Verdict(Arc::clone(&slot));
+        (Self { decide: Box::new(decide), provider, anonymous: false, slot }, verdict)
+    }
+
+    /// The same for clients that may come without a certificate.
+    pub(crate) fn or_anonymous(self) -> Self {
+        Self { anonymous: true, ..self }
     }
 
     fn judge(
@@ -75,8 +75,7 @@ impl Judge {
     ) -> Result<(), Error> {
         let mut chain: Vec<&[u8]> = vec![end_entity];
         chain.extend(intermediates.iter().map(AsRef::as_ref));
-        let now = (self.clock)();
-        let verdict = self.verifier.admit(&chain, self.usage, self.expected.as_ref(), now);
+        let verdict = (self.decide)(&chain);
         let answer = verdict.as_ref().map(|_| ()).map_err(error_of);
         let mut slot = self.slot.lock().map_err(|_| Error::General("verdict lost".to_owned()))?;
         *slot = Some(verdict);
@@ -94,9 +93,9 @@ impl Judge {
     }
 }
 
-impl fmt::Debug for Judge {
+impl<T> fmt::Debug for Judge<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Judge({:?})", self.usage)
+        f.write_str("Judge")
     }
 }
 
@@ -104,7 +103,7 @@ fn no_tls12() -> Error {
     Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic)
 }
 
-impl ServerCertVerifier for Judge {
+impl<T: Send> ServerCertVerifier for Judge<T> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -139,7 +138,11 @@ impl ServerCertVerifier for Judge {
     }
 }
 
-impl ClientCertVerifier for Judge {
+impl<T: Send> ClientCertVerifier for Judge<T> {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.anonymous
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // A stranger learns nothing about our authority from the request for a certificate.
         &[]
