@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ca_tool::bundle::{self, NodeSettings};
-use ca_tool::{Enrolment, Holder};
+use ca_tool::{Enrolment, Holder, Surroundings};
 use peer::bundle::Bundle;
 use peer::control::protocol::Status;
 use peer::control::{Client, Reply, Request};
@@ -164,7 +164,8 @@ fn write_bundle_of(world: &World, wish: &Enrolment) -> Result<PathBuf> {
     let key = PrivateKey::generate(Algorithm::P256)?;
     let issued = world.authority.enroll(wish, Holder::Private(&key))?;
     let folder = world.path().join(format!("{name}.bundle"));
-    bundle::write(&folder, &world.authority, &issued, &key, &NodeSettings::default())
+    let grant = world.authority.grant(&issued, &Surroundings::default())?;
+    bundle::write(&folder, &grant, &key, &NodeSettings::default())
         .with_context(|| format!("the bundle of {name}"))?;
     // Boxes that hold a round of messages.
     let boxes = "inbox: {messages: 1000000}\noutbox: {messages: 1000000}\n";

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
-use std::net::IpAddr;
+mod online;
+
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -14,6 +15,8 @@ use shared::name::{Label, NetworkName, NodeName, parse_spiffe};
 use shared::presence::is_address;
 use shared::time::{Timestamp, parse_duration_s};
 
+pub(crate) use online::{InviteArgs, Log, NodeArgs, ServeArgs, WishArgs};
+
 /// The authority of a private network: enrols nodes, renews them, turns them out.
 #[derive(Debug, Parser)]
 #[command(
@@ -23,9 +26,11 @@ use shared::time::{Timestamp, parse_duration_s};
     after_help = "\
 Start here:
   ca-tool init mesh.example
+  ca-tool serve
+  ca-tool invite carol            (beside it; then on carol: peer join conclave:…)
+  ca-tool revoke carol --reason key-compromise
+Without a network between them:
   ca-tool enroll alice --out alice.bundle
-  ca-tool enroll bob --out bob.bundle --peer alice=192.0.2.7:7400
-  ca-tool revoke bob --reason key-compromise
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy."
 )]
@@ -50,6 +55,26 @@ pub(crate) enum Command {
     /// Make a new authority: root, issuing certificate, keys, an empty feed.
     #[command(after_help = "Example:\n  ca-tool init mesh.example --algorithm ed25519")]
     Init(InitArgs),
+    /// Go online: let in who was invited, renew members, answer other commands.
+    #[command(after_help = "Example:\n  ca-tool serve --listen 0.0.0.0:7443")]
+    Serve(ServeArgs),
+    /// Invite a machine: one string that makes it a node.
+    #[command(after_help = "Examples:\n  ca-tool invite carol --ttl 10m --groups lab\n  \
+        ca-tool invite carol --hold")]
+    Invite(Box<InviteArgs>),
+    /// All invitations and how they stand.
+    Invites,
+    /// Take an invitation back.
+    #[command(after_help = "Example:\n  ca-tool uninvite carol")]
+    Uninvite(NodeArgs),
+    /// Machines that wait for approval.
+    Pending,
+    /// Let in a machine that waits.
+    #[command(after_help = "Example:\n  ca-tool approve carol")]
+    Approve(NodeArgs),
+    /// Turn away a machine that waits.
+    #[command(after_help = "Example:\n  ca-tool deny carol")]
+    Deny(NodeArgs),
     /// Make a machine a node: a bundle, or a certificate for its request.
     #[command(after_help = "Examples:\n  ca-tool enroll bob --out bob.bundle --peer \
         alice=192.0.2.7:7400\n  ca-tool enroll carol --csr carol.csr --out carol.crt")]
@@ -133,24 +158,12 @@ pub(crate) struct EnrollArgs {
     /// Certify the key of this request instead of making one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["peer", "listen", "algorithm"])]
     pub(crate) csr: Option<PathBuf>,
-    /// Groups, with commas between them.
-    #[arg(long, value_delimiter = ',', value_parser = Label::parse)]
-    pub(crate) groups: Vec<Label>,
-    /// Roles, such as relay.
-    #[arg(long, value_delimiter = ',', value_parser = Label::parse)]
-    pub(crate) roles: Vec<Label>,
+    /// What the node is to be.
+    #[command(flatten)]
+    pub(crate) wish: WishArgs,
     /// How long certificates live: 12h, 7d.
     #[arg(long, value_parser = duration)]
     pub(crate) ttl: Option<i64>,
-    /// The certificate profile.
-    #[arg(long, default_value = "node", value_parser = Label::parse)]
-    pub(crate) profile: Label,
-    /// More DNS names, inside the network.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) dns: Vec<String>,
-    /// IP addresses.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) ip: Vec<IpAddr>,
     /// A peer that the node dials.
     #[arg(long, value_name = "NAME=HOST:PORT", value_parser = peer)]
     pub(crate) peer: Vec<(NodeName, String)>,

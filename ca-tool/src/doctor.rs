@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use host::terminal::duration_words;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::cert::CaCert;
 use shared::limits::AHEAD_S;
 use shared::time::Timestamp;
@@ -20,7 +20,7 @@ use crate::error::CaError;
 const AUTHORITY_SOON_S: i64 = 90 * 86_400;
 
 /// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// As it should be.
@@ -44,7 +44,7 @@ impl Level {
 }
 
 /// One thing looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How much it matters.
     pub level: Level,
@@ -172,7 +172,7 @@ fn nodes(registry: &Registry, now: Timestamp) -> Result<Vec<Finding>, CaError> {
     for node in registry.nodes()? {
         let Some(at) = node.not_after else { continue };
         let own = node.node.as_str() == shared::name::NodeName::AUTHORITY;
-        match node.standing {
+        match node.standing.as_ref() {
             // The authority renews its own certificate when it uses it.
             _ if own => {}
             "active" => {

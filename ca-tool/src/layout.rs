@@ -8,7 +8,6 @@
 //! **Invariant:** a folder made by [`build_folder`] has its name only when everything in it is on
 //! the disk; an interrupted one never looks like an authority or a bundle.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use host::files::{self, FileError};
@@ -149,10 +148,10 @@ pub fn build_folder<T>(
     let temp = parent.join(temp_name);
     files::make_private_dir(&temp)?;
     let made = fill(&temp).and_then(|value| {
-        refuse_existing(path)?;
-        sync(&temp)?;
-        std::fs::rename(&temp, path).map_err(|e| FileError::from_io("rename", path, e))?;
-        sync(parent)?;
+        files::rename_dir(&temp, path).map_err(|error| match error {
+            FileError::Exists { path } => CaError::Exists { path },
+            other => other.into(),
+        })?;
         Ok(value)
     });
     if made.is_err() {
@@ -167,12 +166,6 @@ fn refuse_existing(path: &Path) -> Result<(), CaError> {
         Ok(_) => Err(CaError::Exists { path: path.to_owned() }),
         Err(_) => Ok(()),
     }
-}
-
-fn sync(folder: &Path) -> Result<(), FileError> {
-    File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(|e| FileError::from_io("flush", folder, e))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** what leaves the authority, certificate or feed, is on its disk first.
 
+pub mod ask;
 pub mod bundle;
 pub mod check;
 pub mod doctor;
@@ -14,6 +15,7 @@ pub mod layout;
 pub mod policy;
 pub mod profiles;
 pub mod publish;
+pub mod serve;
 pub mod settings;
 pub mod store;
 

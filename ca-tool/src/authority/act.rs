@@ -89,6 +89,25 @@ impl Authority {
         Ok(number)
     }
 
+    /// Whether less than a third is left of the time for which the feed was signed.
+    ///
+    /// # Errors
+    /// [`CaError::Unusable`].
+    pub fn feed_is_due(&self) -> Result<bool, CaError> {
+        let left_ms = self.feed_next_update()?.ms_since(self.now());
+        Ok(left_ms < self.feed_life_s().saturating_mul(1000) / 3)
+    }
+
+    /// Writes down that requests were refused at the door.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn note_refusals(&self, count: u64, last: &str) -> Result<(), CaError> {
+        let now = self.now();
+        let detail = format!("{count}, the last: {last}");
+        self.store().write(|txn| txn.log(now, "refused", "door", detail))
+    }
+
     pub(super) fn signing(&self) -> Signing<'_> {
         Signing {
             signer: self.signer(),

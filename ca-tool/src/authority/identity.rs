@@ -38,17 +38,34 @@ impl Authority {
     /// # Errors
     /// [`CaError`].
     pub fn identity(&self) -> Result<Identity, CaError> {
-        let (chain, key) = match self.read_identity() {
-            Ok((chain, key)) if self.is_young(&chain) => (chain, key),
-            Ok((_, key)) => (self.issue_identity(&key)?, key),
-            Err(_) => self.make_identity()?,
-        };
+        let (chain, key) = self.certificate()?;
         let boot = self.store().write(|txn| {
             let boot = txn.number(meta::BOOT)? + 1;
             txn.put_number(meta::BOOT, boot)?;
             Ok(boot)
         })?;
         Ok(Identity { chain, key, boot })
+    }
+
+    /// The authority's own certificate (leaf first) and key, renewed first if two thirds of its
+    /// life have passed.
+    ///
+    /// # Errors
+    /// [`CaError`].
+    pub fn certificate(&self) -> Result<(Vec<Vec<u8>>, PrivateKey), CaError> {
+        match self.read_identity() {
+            Ok((chain, key)) if self.is_young(&chain) => Ok((chain, key)),
+            Ok((_, key)) => Ok((self.issue_identity(&key)?, key)),
+            Err(_) => self.make_identity(),
+        }
+    }
+
+    /// Whether that certificate wants to be renewed.
+    #[must_use]
+    pub fn certificate_is_due(&self) -> bool {
+        let text = files::read_bounded(&self.layout().identity_cert(), CERT_FILE_BYTES_MAX);
+        let chain = text.ok().and_then(|text| pem::certificates(&text, 2).ok());
+        !chain.is_some_and(|chain| self.is_young(&chain))
     }
 
     /// Makes a key and its certificate.
@@ -72,7 +89,10 @@ impl Authority {
             from <= now && now.ms_since(from) < to.ms_since(from) / 3 * 2
         };
         *issuing == self.issuing_der()
-            && NodeCert::read(leaf).is_ok_and(|cert| young(cert.not_before, cert.not_after))
+            // One of an earlier version only dials.
+            && NodeCert::read(leaf).is_ok_and(|cert| {
+                cert.usages.server && young(cert.not_before, cert.not_after)
+            })
     }
 
     fn issue_identity(&self, key: &PrivateKey) -> Result<Vec<Vec<u8>>, CaError> {

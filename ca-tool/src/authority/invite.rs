@@ -7,7 +7,9 @@
 //!
 //! **Invariant:** under one invitation at most one key is ever certified.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use shared::id::{Serial, SpkiHash};
 use shared::join::{Code, InvitationId, JoinString, ProofKey, Secret};
 use shared::name::NodeName;
@@ -43,12 +45,12 @@ pub struct Invite {
 }
 
 /// An invitation as a person or a program sees it. The secret is not among it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationView {
     /// Who its user becomes.
     pub node: NodeName,
     /// `open`, `expired`, `waiting`, `approved`, `interrupted`, `used`, `denied` or `withdrawn`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// When it was made.
     pub at: Timestamp,
     /// Until when somebody may come.
@@ -90,7 +92,7 @@ impl InvitationView {
             |labels: &[shared::name::Label]| labels.iter().map(ToString::to_string).collect();
         Self {
             node: invitation.node.clone(),
-            state,
+            state: state.into(),
             at: invitation.at,
             expires: invitation.expires,
             hold: invitation.hold,

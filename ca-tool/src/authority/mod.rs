@@ -25,6 +25,7 @@ use std::path::Path;
 use host::files::{self, Mode};
 use host::passphrase::{Passphrase, PassphraseError};
 use host::seal::{KEYRING_BYTES_MAX, Keyring, SEALED_BYTES_MAX};
+use serde::{Deserialize, Serialize};
 use shared::cert::request::ProvenKey;
 use shared::cert::{CaSigner, Draft};
 use shared::id::Serial;
@@ -53,7 +54,7 @@ pub(crate) const ISSUING_LABEL: &str = "issuing.key";
 pub const AUTHORITY_ROLE: &str = "authority";
 
 /// What a node is to be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Enrolment {
     /// Its name.
     pub node: NodeName,

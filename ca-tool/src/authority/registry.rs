@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** the folder is private, its lock is ours, and its store belongs to its network.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use host::files::{self, Mode};
 use host::lock::FileLock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use shared::cert::Usage;
 use shared::feed::{Position, Update};
 use shared::id::Serial;
 use shared::limits::{AHEAD_S, ANCHORS_MAX, CERT_FILE_BYTES_MAX, FEED_FILE_BYTES_MAX};
@@ -45,16 +47,16 @@ pub struct Registry {
 }
 
 /// A node as a person or a program sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its name.
     pub node: NodeName,
     /// `active`, `expired`, `suspended` or `revoked`.
-    pub standing: &'static str,
+    pub standing: Cow<'static, str>,
     /// Since when it is suspended or revoked.
     pub since: Option<Timestamp>,
     /// Why it is revoked.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// When its newest certificate ends.
     pub not_after: Option<Timestamp>,
     /// How many of its certificates have not expired.
@@ -68,7 +70,7 @@ pub struct NodeView {
 }
 
 /// A certificate as a person or a program sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertView {
     /// Its serial.
     pub serial: String,
@@ -81,7 +83,7 @@ pub struct CertView {
     /// When it was signed.
     pub issued_at: Timestamp,
     /// `live`, `expired`, `barred`, or `possibly-issued` for one whose signing was interrupted.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
 }
 
 impl Registry {
@@ -90,12 +92,24 @@ impl Registry {
     /// # Errors
     /// [`CaError`]; nothing has changed then.
     pub fn open(folder: &Path, on_wait: impl FnOnce(&str)) -> Result<Self, CaError> {
+        Self::open_within(folder, LOCK_WAIT, on_wait)
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub fn open_within(
+        folder: &Path,
+        wait: Duration,
+        on_wait: impl FnOnce(&str),
+    ) -> Result<Self, CaError> {
         let layout = Layout::new(folder);
         if layout.settings().symlink_metadata().is_err() {
             return Err(CaError::NoAuthority { path: folder.to_owned() });
         }
         files::check_private_dir(folder)?;
-        let lock = FileLock::acquire(&layout.lock(), LOCK_WAIT, on_wait)?;
+        let lock = FileLock::acquire(&layout.lock(), wait, on_wait)?;
         let settings = Settings::read(&layout.settings())?;
         let store = Store::open(&layout.store())?;
         let clock: Clock = Arc::new(host::clock::wall);
@@ -177,6 +191,24 @@ impl Registry {
     #[must_use]
     pub fn issuing_der(&self) -> &[u8] {
         &self.issuing_der
+    }
+
+    /// When the issuing certificate ends.
+    ///
+    /// # Errors
+    /// [`CaError::Cert`] if it cannot be read.
+    pub fn issuing_not_after(&self) -> Result<Timestamp, CaError> {
+        Ok(shared::cert::Facts::read(&self.issuing_der)?.not_after)
+    }
+
+    /// Whether a chain, leaf first, is a member's now.
+    #[must_use]
+    pub fn is_member(&self, chain: &[Vec<u8>]) -> bool {
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        let admitted = self
+            .verifier()
+            .map(|verifier| verifier.admit(&chain, Usage::Client, None, self.now()).is_ok());
+        admitted.unwrap_or(false)
     }
 
     /// The settings as they stand.
@@ -291,6 +323,20 @@ impl Registry {
         Ok(nodes)
     }
 
+    /// At most `max` nodes by name, those after one of them.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn nodes_after(
+        &self,
+        after: Option<&NodeName>,
+        max: usize,
+    ) -> Result<Vec<NodeView>, CaError> {
+        let view = self.store.read()?;
+        let records = view.nodes_after(after, max)?;
+        records.iter().map(|record| self.view_of(&view, record)).collect()
+    }
+
     /// One node and its certificates, newest first.
     ///
     /// # Errors
@@ -313,7 +359,7 @@ impl Registry {
         let mut certs: Vec<CertView> = Vec::new();
         for cert in view.certs_of(node)? {
             certs.push(CertView {
-                state: state(&cert.serial, cert.not_after, "live"),
+                state: state(&cert.serial, cert.not_after, "live").into(),
                 serial: cert.serial.to_string(),
                 spki: cert.spki.to_string(),
                 not_before: cert.not_before,
@@ -323,7 +369,7 @@ impl Registry {
         }
         for intent in view.intents()?.into_iter().filter(|intent| intent.node == *node) {
             certs.push(CertView {
-                state: state(&intent.serial, intent.not_after, "possibly-issued"),
+                state: state(&intent.serial, intent.not_after, "possibly-issued").into(),
                 serial: intent.serial.to_string(),
                 spki: intent.spki.to_string(),
                 not_before: intent.at,
@@ -366,9 +412,9 @@ impl Registry {
             |labels: &[shared::name::Label]| labels.iter().map(ToString::to_string).collect();
         Ok(NodeView {
             node: record.node.clone(),
-            standing,
+            standing: standing.into(),
             since,
-            reason,
+            reason: reason.map(Cow::Borrowed),
             not_after,
             certificates,
             groups: text(&record.terms.groups),
@@ -422,7 +468,11 @@ impl Registry {
         Ok(feed_is && crl.ok() == Some(self.crl_der()?))
     }
 
-    pub(super) fn mend_projections(&self) -> Result<(), CaError> {
+    /// Writes them if they do not.
+    ///
+    /// # Errors
+    /// As [`Registry::projections_are_current`].
+    pub fn mend_projections(&self) -> Result<(), CaError> {
         if self.projections_are_current()? { Ok(()) } else { self.write_projections() }
     }
 

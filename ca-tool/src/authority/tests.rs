@@ -424,7 +424,7 @@ fn the_identity_is_renewed_when_two_thirds_have_passed() {
     assert_ne!(made.key.public(), first.key.public());
     let cert = shared::cert::NodeCert::read(&made.chain[0]).unwrap();
     assert!(cert.attributes.has_role(AUTHORITY_ROLE));
-    assert!(!cert.usages.server);
+    assert!(cert.usages.server && cert.usages.client);
 }
 
 #[test]
@@ -489,7 +489,8 @@ fn a_bundle_carries_the_policy_there_is() {
         let issued = authority.enroll(&wish, Holder::Private(&key)).unwrap();
         let path = place.path.with_file_name(node);
         let settings = crate::bundle::NodeSettings::default();
-        crate::bundle::write(&path, &authority, &issued, &key, &settings).unwrap();
+        let grant = authority.grant(&issued, &Surroundings::default()).unwrap();
+        crate::bundle::write(&path, &grant, &key, &settings).unwrap();
         std::fs::read(path.join("policy")).ok()
     };
     assert_eq!(write("alice"), None);

@@ -1,6 +1,6 @@
 //! `ca-tool init`: a new authority.
 
-use ca_tool::{Authority, Init};
+use ca_tool::{Authority, Init, Registry};
 use host::fault::Fault;
 use serde_json::json;
 use shared::id::SpkiHash;
@@ -27,7 +27,7 @@ pub(super) fn run(desk: &Desk<'_>, args: &InitArgs) -> Result<(), Fault> {
         })?)
     };
     Authority::init(folder, &Init::new(args.network.clone(), args.algorithm, passphrase))?;
-    let registry = desk.registry()?;
+    let registry = Registry::open(folder, |_| {})?;
     let root = registry.anchors().roots().next().map(|root| root.public.spki_der().to_vec());
     let fingerprint = SpkiHash::of(&root.unwrap_or_default()).to_string();
     let encrypted = if args.no_encrypt { "NOT encrypted" } else { "encrypted" };
@@ -39,7 +39,10 @@ pub(super) fn run(desk: &Desk<'_>, args: &InitArgs) -> Result<(), Fault> {
         format!("the authority of {} is in {}", args.network, folder.display()),
         format!("root key (SHA-256)  {fingerprint}"),
         format!("keys                {}, {encrypted}", args.algorithm),
-        format!("next: ca-tool{} enroll alice --out alice.bundle", desk.pki_flag()),
+        format!(
+            "next: ca-tool{0} serve   (and, beside it: ca-tool{0} invite alice)",
+            desk.pki_flag()
+        ),
     ];
     desk.tell(&value, &lines)
 }

@@ -1,12 +1,17 @@
 //! Commands that look: list, show, crl, feed export, log, doctor.
 
+use ca_tool::ask::{
+    CertificateOf, Diagnose, Facts, Log, LogCheck, NodeOf, Nodes, PAGE, Projections, Recorded,
+};
+use ca_tool::layout::Layout;
+use ca_tool::store::LogRecord;
 use ca_tool::{CaError, CertView, NodeView, doctor};
 use host::fault::Fault;
 use host::files::{self, Mode};
 use host::terminal::{Table, escape};
 use serde_json::json;
 use shared::cert::NodeCert;
-use shared::id::Serial;
+use shared::limits::{CRL_BYTES_MAX, FEED_FILE_BYTES_MAX};
 use shared::name::NodeName;
 use shared::pem;
 use shared::time::Timestamp;
@@ -15,14 +20,23 @@ use super::{Desk, output};
 use crate::cli::{CrlArgs, ExportArgs, LogArgs, ShowArgs};
 
 pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
-    let registry = desk.registry()?;
+    let mut door = desk.door()?;
+    let mut nodes = Vec::new();
+    loop {
+        let after = nodes.last().map(|node: &NodeView| node.node.clone());
+        let page = door.ask(Nodes { after })?;
+        let more = page.len() == PAGE;
+        nodes.extend(page);
+        if !more {
+            break;
+        }
+    }
     // The authority's own certificate is no machine; `show authority` shows it.
-    let mut nodes = registry.nodes()?;
     nodes.retain(|node| node.node.as_str() != NodeName::AUTHORITY);
     if desk.out.is_json() {
         return desk.out.json(&nodes).map_err(output);
     }
-    let now = registry.now();
+    let now = host::clock::wall();
     let mut table = Table::new(&["NODE", "STANDING", "SINCE", "ENDS", "GROUPS", "ROLES"]);
     for node in &nodes {
         let when = |at: Option<Timestamp>| at.map(|at| desk.out.moment(at, now));
@@ -39,33 +53,19 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
 }
 
 pub(super) fn show(desk: &Desk<'_>, args: &ShowArgs) -> Result<(), Fault> {
-    let registry = desk.registry()?;
-    let by_serial = Serial::parse(&args.what).map(|serial| registry.certificate(&serial));
-    if let Some(cert) = by_serial.transpose()?.flatten() {
-        let read = NodeCert::read(&cert.der).map_err(CaError::from)?;
-        let value = json!({
-            "node": cert.node, "serial": cert.serial.to_string(), "spki": cert.spki.to_string(),
-            "not_before": cert.not_before, "not_after": cert.not_after,
-            "issued_at": cert.issued_at, "dns": read.dns, "ips": read.ips,
-            "pem": *pem::encode(pem::CERTIFICATE, &cert.der),
-        });
-        let lines = [
-            format!("node        {}", cert.node),
-            format!("serial      {}", cert.serial),
-            format!("key         {} (SHA-256)", cert.spki),
-            format!("valid       {} to {}", cert.not_before, cert.not_after),
-            pem::encode(pem::CERTIFICATE, &cert.der).trim_end().to_owned(),
-        ];
-        return desk.tell(&value, &lines);
+    let mut door = desk.door()?;
+    if let Some(recorded) = door.ask(CertificateOf(args.what.clone()))? {
+        return certificate(desk, &recorded);
     }
     let node = NodeName::parse(&args.what).map_err(|_| {
         Fault::failed(format!("no node and no serial {}", escape(&args.what)))
             .hint("see what there is: ca-tool list")
     })?;
-    let (node, certs) = registry.node(&node)?;
+    let network = door.ask(Facts)?.network;
+    let (node, certs) = door.ask(NodeOf(node))?;
     let value = json!({ "node": node, "certificates": certs });
     let mut lines = vec![
-        format!("node        {}.{}", node.node, registry.network()),
+        format!("node        {}.{}", node.node, network),
         format!("standing    {}", since(&node)),
         format!("enrolled    {}", node.enrolled_at),
         format!("groups      {}", or_dash(&node.groups)),
@@ -76,8 +76,28 @@ pub(super) fn show(desk: &Desk<'_>, args: &ShowArgs) -> Result<(), Fault> {
     desk.tell(&value, &lines)
 }
 
+fn certificate(desk: &Desk<'_>, recorded: &Recorded) -> Result<(), Fault> {
+    let der = &recorded.der.0;
+    let cert = NodeCert::read(der).map_err(CaError::from)?;
+    let value = json!({
+        "node": recorded.node, "serial": cert.serial.to_string(), "spki": cert.spki.to_string(),
+        "not_before": cert.not_before, "not_after": cert.not_after,
+        "issued_at": recorded.issued_at, "dns": cert.dns, "ips": cert.ips,
+        "pem": *pem::encode(pem::CERTIFICATE, der),
+    });
+    let lines = [
+        format!("node        {}", recorded.node),
+        format!("serial      {}", cert.serial),
+        format!("key         {} (SHA-256)", cert.spki),
+        format!("valid       {} to {}", cert.not_before, cert.not_after),
+        pem::encode(pem::CERTIFICATE, der).trim_end().to_owned(),
+    ];
+    desk.tell(&value, &lines)
+}
+
 pub(super) fn crl(desk: &Desk<'_>, args: &CrlArgs) -> Result<(), Fault> {
-    let der = desk.registry()?.crl_der()?;
+    desk.door()?.ask(Projections)?;
+    let der = files::read_bounded(&Layout::new(&desk.cli.pki).crl(), CRL_BYTES_MAX)?;
     let text = pem::encode(pem::X509_CRL, &der);
     let Some(path) = &args.out else {
         return desk.line(text.trim_end());
@@ -90,9 +110,9 @@ pub(super) fn crl(desk: &Desk<'_>, args: &CrlArgs) -> Result<(), Fault> {
 }
 
 pub(super) fn export(desk: &Desk<'_>, args: &ExportArgs) -> Result<(), Fault> {
-    let registry = desk.registry()?;
-    files::write_atomic(&args.out, &registry.feed_file()?, Mode::Public)?;
-    let number = registry.feed_position()?.number;
+    let number = desk.door()?.ask(Projections)?;
+    let feed = files::read_bounded(&Layout::new(&desk.cli.pki).feed(), FEED_FILE_BYTES_MAX)?;
+    files::write_atomic(&args.out, &feed, Mode::Public)?;
     let lines = [
         format!("feed number {number} is in {}", args.out.display()),
         format!("next, on any peer: peer feed import {}", args.out.display()),
@@ -101,20 +121,22 @@ pub(super) fn export(desk: &Desk<'_>, args: &ExportArgs) -> Result<(), Fault> {
 }
 
 pub(super) fn log(desk: &Desk<'_>, args: &LogArgs) -> Result<(), Fault> {
-    let registry = desk.registry()?;
+    let mut door = desk.door()?;
     if args.verify {
-        return match registry.store().verify_log()? {
-            Ok(count) => {
-                let line = format!("the log is whole: {count} records");
-                desk.tell(&json!({ "records": count, "whole": true }), &[line])
-            }
-            Err(fault) => {
-                let what = format!("the log is broken at record {}: {}", fault.seq, fault.what);
-                Err(Fault::refused(what).hint("compare the state folder with its backup"))
-            }
-        };
+        let count = door.ask(LogCheck)?;
+        let line = format!("the log is whole: {count} records");
+        return desk.tell(&json!({ "records": count, "whole": true }), &[line]);
     }
-    let records = registry.store().log()?;
+    let mut records = Vec::new();
+    loop {
+        let after = records.last().map_or(0, |record: &LogRecord| record.seq);
+        let page = door.ask(Log { after })?;
+        let more = page.len() == PAGE;
+        records.extend(page);
+        if !more {
+            break;
+        }
+    }
     if desk.out.is_json() {
         let values: Vec<_> = records
             .iter()
@@ -125,7 +147,7 @@ pub(super) fn log(desk: &Desk<'_>, args: &LogArgs) -> Result<(), Fault> {
             .collect();
         return desk.out.json(&values).map_err(output);
     }
-    let now = registry.now();
+    let now = host::clock::wall();
     let mut table = Table::new(&["SEQ", "AT", "ACT", "SUBJECT", "DETAIL"]);
     for record in records {
         let at = desk.out.moment(record.at, now);
@@ -135,8 +157,7 @@ pub(super) fn log(desk: &Desk<'_>, args: &LogArgs) -> Result<(), Fault> {
 }
 
 pub(super) fn doctor(desk: &Desk<'_>) -> Result<(), Fault> {
-    let registry = desk.registry()?;
-    let findings = doctor::examine(&registry)?;
+    let findings = desk.door()?.ask(Diagnose)?;
     let lines: Vec<String> = findings
         .iter()
         .flat_map(|f| {
@@ -152,9 +173,9 @@ pub(super) fn doctor(desk: &Desk<'_>) -> Result<(), Fault> {
 }
 
 fn standing(node: &NodeView) -> String {
-    match node.reason {
+    match &node.reason {
         Some(reason) => format!("{} ({reason})", node.standing),
-        None => node.standing.to_owned(),
+        None => node.standing.to_string(),
     }
 }
 

@@ -1,17 +1,20 @@
-//! The commands: each asks the library, and says on stdout what now exists.
+//! The commands: each asks the authority one thing or two, prints what came of it, and the next
+//! command to type.
 //!
 //! **Invariant:** data goes to stdout, talk to stderr; `--json` prints one JSON value.
 
 mod enroll;
 mod init;
+mod invite;
 mod look;
 mod policy;
+mod serve;
 mod standing;
 mod verify;
 
 use std::io::Write as _;
 
-use ca_tool::{Authority, Registry};
+use ca_tool::ask::client::Door;
 use host::fault::Fault;
 use host::passphrase::PassphraseSource;
 use host::terminal::Out;
@@ -20,6 +23,8 @@ use crate::cli::{Cli, Command, FeedCommand};
 
 /// The variable a passphrase may stand in.
 const PASSPHRASE_VARIABLE: &str = "CONCLAVE_PASSPHRASE";
+/// What is asked on a terminal.
+const PROMPT: &str = "passphrase of the authority";
 
 /// What every command gets.
 struct Desk<'a> {
@@ -32,10 +37,20 @@ struct Desk<'a> {
 /// # Errors
 /// The fault to report.
 pub(crate) fn run(cli: &Cli) -> Result<(), Fault> {
-    host::log::init(host::log::LogFormat::Text, "warn");
     let desk = Desk { cli, out: Out::new(cli.json) };
+    if let Command::Serve(args) = &cli.command {
+        return serve::run(&desk, args);
+    }
+    host::log::init(host::log::LogFormat::Text, "warn");
     match &cli.command {
         Command::Init(args) => init::run(&desk, args),
+        Command::Serve(_) => Ok(()),
+        Command::Invite(args) => invite::invite(&desk, args),
+        Command::Invites => invite::invites(&desk),
+        Command::Uninvite(args) => invite::uninvite(&desk, args),
+        Command::Pending => invite::pending(&desk),
+        Command::Approve(args) => invite::approve(&desk, args),
+        Command::Deny(args) => invite::deny(&desk, args),
         Command::Enroll(args) => enroll::enroll(&desk, args),
         Command::Renew(args) => enroll::renew(&desk, args),
         Command::Revoke(args) => standing::revoke(&desk, args),
@@ -57,13 +72,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Fault> {
 }
 
 impl Desk<'_> {
-    fn registry(&self) -> Result<Registry, Fault> {
-        Ok(Registry::open(&self.cli.pki, |holder| say(&format!("waiting for {holder}")))?)
-    }
-
-    fn authority(&self) -> Result<Authority, Fault> {
+    /// The way to the authority; a passphrase is asked for when a key is needed and not before.
+    fn door(&self) -> Result<Door, Fault> {
         let source = self.passphrase();
-        Ok(self.registry()?.unlock(|| source.ask("passphrase of the authority"))?)
+        let asking = Box::new(move || source.ask(PROMPT));
+        Door::open(&self.cli.pki, asking, |holder| say(&format!("waiting for {holder}")))
     }
 
     fn passphrase(&self) -> PassphraseSource {

@@ -1,5 +1,6 @@
 //! `ca-tool policy`: check, test, push, show.
 
+use ca_tool::ask::{PolicyNow, PolicyPush, Spread};
 use ca_tool::policy::{Outcome, to_value, to_yaml};
 use ca_tool::{News, PolicyFile, Publish, Report};
 use host::fault::Fault;
@@ -70,20 +71,20 @@ fn push(desk: &Desk<'_>, args: &PushArgs) -> Result<(), Fault> {
     // A file that is wrong is said before anybody is asked for a passphrase.
     let file = PolicyFile::read(&args.policy.file)?;
     file.passed()?;
-    let authority = desk.authority()?;
-    let pushed = authority.push_policy(&file.policy)?.policy;
+    let mut door = desk.door()?;
+    let pushed = door.ask(PolicyPush::of(&file.policy))?;
     let line = format!(
         "policy {} signed: {}, {}",
         pushed.number,
-        count(pushed.rules.len(), "rule"),
-        count(pushed.quotas.len(), "quota")
+        count(file.policy.rules.len(), "rule"),
+        count(file.policy.quotas.len(), "quota")
     );
     // It holds, and is said, before anybody is told: what follows may take seconds.
     if !desk.out.is_json() {
         desk.line(&line)?;
     }
     let what = Publish { via: args.publish.via.clone(), about: None, news: News::Policy };
-    let report = ca_tool::publish(&authority, &what)?;
+    let report = door.ask(Spread(what))?;
     for failure in &report.failures {
         say(&format!("{}: {}", failure.via, failure.why));
     }
@@ -122,8 +123,7 @@ pub(super) fn spread_line(report: &Report) -> String {
 }
 
 fn show(desk: &Desk<'_>) -> Result<(), Fault> {
-    let held = desk.registry()?.policy()?.map(|signed| signed.policy);
-    let policy = held.unwrap_or_else(Policy::built_in);
+    let policy = PolicyNow::read(&desk.door()?.ask(PolicyNow)?)?;
     let mut value = to_value(&policy);
     if let Some(object) = value.as_object_mut() {
         object.insert("number".to_owned(), json!(policy.number));

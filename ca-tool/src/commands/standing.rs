@@ -1,6 +1,8 @@
 //! `revoke`, `suspend`, `resume` and `publish`: the acts that the network hears of.
 
-use ca_tool::{Acted, Authority, News, Outcome, Publish, Report};
+use ca_tool::ask::client::Door;
+use ca_tool::ask::{Refresh, Spread, Stand, Standing};
+use ca_tool::{News, Publish, Report};
 use host::fault::Fault;
 use serde_json::json;
 use shared::name::NodeName;
@@ -9,58 +11,49 @@ use super::{Desk, say};
 use crate::cli::{ActArgs, PublishArgs, RevokeArgs};
 
 pub(super) fn revoke(desk: &Desk<'_>, args: &RevokeArgs) -> Result<(), Fault> {
-    let authority = desk.authority()?;
-    let acted = authority.revoke(&args.act.node, args.reason)?;
-    let reason = acted.reason.as_str();
-    told(desk, &authority, &acted, &format!("revoked ({reason})"), &args.act.publish)
+    stand(desk, &args.act, Standing::Revoked(args.reason))
 }
 
 pub(super) fn suspend(desk: &Desk<'_>, args: &ActArgs) -> Result<(), Fault> {
-    let authority = desk.authority()?;
-    let acted = authority.suspend(&args.node)?;
-    told(desk, &authority, &acted, "suspended", &args.publish)
+    stand(desk, args, Standing::Suspended)
 }
 
 pub(super) fn resume(desk: &Desk<'_>, args: &ActArgs) -> Result<(), Fault> {
-    let authority = desk.authority()?;
-    let acted = authority.resume(&args.node)?;
-    told(desk, &authority, &acted, "resumed", &args.publish)
+    stand(desk, args, Standing::Resumed)
 }
 
 pub(super) fn publish(desk: &Desk<'_>, args: &PublishArgs) -> Result<(), Fault> {
-    let authority = desk.authority()?;
-    let number = authority.refresh_feed()?;
+    let mut door = desk.door()?;
+    let number = door.ask(Refresh)?;
     let line = format!("feed number {number} signed again");
-    spread(desk, &authority, None, json!({ "number": number }), line, ("heard", args))
+    spread(desk, &mut door, None, json!({ "number": number }), line, ("heard", args))
 }
 
-fn told(
-    desk: &Desk<'_>,
-    authority: &Authority,
-    acted: &Acted,
-    done: &str,
-    args: &PublishArgs,
-) -> Result<(), Fault> {
-    let Acted { node, number, at, .. } = acted;
-    let line = match acted.outcome {
-        Outcome::Done => format!("{node} {done}, feed number {number}"),
-        Outcome::Already => {
-            // Signed again, so that peers that have it acknowledge it again.
-            authority.refresh_feed()?;
-            format!("{node} was {done} already, at {at}; feed number {number}")
-        }
+fn stand(desk: &Desk<'_>, args: &ActArgs, standing: Standing) -> Result<(), Fault> {
+    let mut door = desk.door()?;
+    let stood = door.ask(Stand { node: args.node.clone(), standing })?;
+    let (node, number, at) = (&args.node, stood.number, stood.at);
+    let reason = stood.reason.as_str();
+    let done = match standing {
+        Standing::Revoked(_) => format!("revoked ({reason})"),
+        Standing::Suspended => "suspended".to_owned(),
+        Standing::Resumed => "resumed".to_owned(),
+    };
+    let line = if stood.already {
+        format!("{node} was {done} already, at {at}; feed number {number}")
+    } else {
+        format!("{node} {done}, feed number {number}")
     };
     let value = json!({
-        "node": node, "at": at, "number": number, "reason": acted.reason.as_str(),
-        "already": acted.outcome == Outcome::Already,
+        "node": node, "at": at, "number": number, "reason": reason, "already": stood.already,
     });
-    let verb = if done == "resumed" { "heard" } else { "cut" };
-    spread(desk, authority, Some(node), value, line, (verb, args))
+    let verb = if standing == Standing::Resumed { "heard" } else { "cut" };
+    spread(desk, &mut door, Some(node), value, line, (verb, &args.publish))
 }
 
 fn spread(
     desk: &Desk<'_>,
-    authority: &Authority,
+    door: &mut Door,
     about: Option<&NodeName>,
     mut value: serde_json::Value,
     line: String,
@@ -73,7 +66,7 @@ fn spread(
     if !desk.out.is_json() {
         desk.line(&line)?;
     }
-    let report = ca_tool::publish(authority, &what)?;
+    let report = door.ask(Spread(what))?;
     for failure in &report.failures {
         say(&format!("{}: {}", failure.via, failure.why));
     }

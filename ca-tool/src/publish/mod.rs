@@ -13,7 +13,7 @@ mod listening;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::feed::Update;
 use shared::id::InstanceId;
 use shared::name::{Label, NodeName};
@@ -37,7 +37,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ACKS: Duration = Duration::from_secs(5);
 
 /// Whose acknowledgements are waited for. Whatever a peer lacks, it is sent both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum News {
     /// The feed's: somebody was turned out.
     #[default]
@@ -49,7 +50,7 @@ pub enum News {
 }
 
 /// What to publish.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Publish {
     /// Peers to try; those the authority remembers if there are none.
     pub via: Vec<String>,
@@ -60,7 +61,7 @@ pub struct Publish {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The feed's number.
     pub number: u64,
@@ -77,7 +78,7 @@ pub struct Report {
 }
 
 /// One peer's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerReport {
     /// Which.
     pub node: NodeName,
@@ -94,19 +95,33 @@ pub struct PeerReport {
 }
 
 /// A peer that could not be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Where.
     pub via: String,
     /// Why.
     pub why: String,
     /// The refusal code, if it was a refusal.
-    #[serde(serialize_with = "code_text")]
+    #[serde(with = "code_text")]
     pub code: Option<Code>,
 }
 
-fn code_text<S: Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
-    code.map(Code::as_str).serialize(serializer)
+/// A code as its text.
+mod code_text {
+    use super::{Code, Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        code: &Option<Code>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        code.map(Code::as_str).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Code>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| Code::parse(&text)))
+    }
 }
 
 impl Report {

@@ -174,6 +174,9 @@ pub(crate) trait Reads {
     /// Everything whose key begins with `prefix`, in order.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, CaError>;
 
+    /// At most `max` pairs from a key on, in order.
+    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError>;
+
     fn number(&self, key: &[u8]) -> Result<u64, CaError> {
         let bytes = self.get(META, key)?;
         Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
@@ -185,6 +188,18 @@ pub(crate) trait Reads {
 
     fn nodes(&self) -> Result<Vec<NodeRecord>, CaError> {
         self.all(NODES, &[])
+    }
+
+    /// At most `max` nodes by name, those after one of them.
+    fn nodes_after(
+        &self,
+        after: Option<&NodeName>,
+        max: usize,
+    ) -> Result<Vec<NodeRecord>, CaError> {
+        // No name has a zero octet: this is the first key after the name's own.
+        let from = after.map(node_key).unwrap_or_default();
+        let pairs = self.from(NODES, &from, max)?;
+        pairs.iter().map(|(_, bytes)| record::from_bytes(bytes)).collect()
     }
 
     fn cert(&self, serial: &Serial) -> Result<Option<CertRecord>, CaError> {
@@ -279,6 +294,16 @@ fn scan_from(
     Ok(pairs)
 }
 
+fn page_from(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+    max: usize,
+) -> Result<Vec<Pair>, CaError> {
+    let pairs = table.range::<&[u8]>(key..).map_err(wrong)?.take(max);
+    let owned = pairs.map(|pair| pair.map(|(k, v)| (k.value().to_vec(), v.value().to_vec())));
+    owned.collect::<Result<_, _>>().map_err(wrong)
+}
+
 impl Reads for View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, CaError> {
         self.table(table)?.map_or(Ok(None), |table| get_from(&table, key))
@@ -286,6 +311,10 @@ impl Reads for View {
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, CaError> {
         self.table(table)?.map_or(Ok(Vec::new()), |table| scan_from(&table, prefix))
+    }
+
+    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError> {
+        self.table(table)?.map_or(Ok(Vec::new()), |table| page_from(&table, key, max))
     }
 }
 
@@ -307,6 +336,10 @@ impl Reads for Txn {
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, CaError> {
         scan_from(&self.0.open_table(table).map_err(wrong)?, prefix)
+    }
+
+    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError> {
+        page_from(&self.0.open_table(table).map_err(wrong)?, key, max)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 use shared::feed::Reason;
 use shared::id::{KeyId, Serial, SpkiHash};
 use shared::join::InvitationId;
@@ -250,7 +251,7 @@ pub struct Invitation {
 }
 
 /// One act of the authority, chained to the one before.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(array)]
 pub struct LogRecord {
     /// Its number; the first is 1.

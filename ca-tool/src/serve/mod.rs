@@ -1,0 +1,195 @@
+//! The authority online: it lets in whoever was invited, renews members, signs the feed again in
+//! time, and answers other `ca-tool` commands.
+//!
+//! ```text
+//!   nodes ── TLS ── http ─▶ desk ─▶ Authority ─▶ store
+//!                                      ▲
+//!                 keeper (feed, own certificate, log)
+//! ```
+//!
+//! **Invariant:** while this runs, the folder's lock is held; what is answered is on the disk.
+
+mod counters;
+mod desk;
+mod http;
+mod keeper;
+mod limits;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use host::clock::Clock;
+use host::fault::Fault;
+use shared::limits::JOIN_ADDRESSES_MAX;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::ask::Ground;
+use crate::ask::server::{Answering, Server};
+use crate::authority::{Authority, Surroundings};
+use crate::error::CaError;
+use desk::Desk;
+use http::Door;
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    /// Where to listen, `HOST:PORT`.
+    pub listen: String,
+    /// Where nodes reach that, if it is elsewhere: `HOST:PORT`.
+    pub advertise: Vec<String>,
+    /// Where members link with it, `HOST:PORT`.
+    pub mesh: String,
+    /// Where Prometheus asks without TLS: a loopback address.
+    pub metrics: Option<SocketAddr>,
+    /// Seconds after its end for which a certificate may still be renewed.
+    pub grace_s: i64,
+}
+
+/// An authority that is online.
+pub struct Served {
+    /// Where it listens.
+    pub listening: SocketAddr,
+    /// Where Prometheus asks.
+    pub metrics: Option<SocketAddr>,
+    desk: Arc<Desk>,
+    stop: watch::Sender<bool>,
+    /// Whoever may have an answer under way.
+    answering: Vec<JoinHandle<()>>,
+    /// Who may be ended at any time.
+    others: Vec<JoinHandle<()>>,
+}
+
+/// Serves until SIGTERM or SIGINT; `on_start` is told once it answers.
+///
+/// # Errors
+/// [`Fault`] if something needed at the start is missing or taken.
+pub fn run(authority: Authority, how: &Serve, on_start: impl FnOnce(&Served)) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::failed(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        let deaf = |error| Fault::failed(format!("signals cannot be heard: {error}"));
+        let mut term = signal(SignalKind::terminate()).map_err(deaf)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(deaf)?;
+        let served = Served::start(Arc::new(authority), how).await?;
+        on_start(&served);
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        served.stop().await;
+        Ok(())
+    })
+}
+
+impl Served {
+    /// Goes online on the running tokio runtime.
+    ///
+    /// # Errors
+    /// [`Fault`] if an address is taken or the authority's own certificate cannot be made.
+    pub async fn start(authority: Arc<Authority>, how: &Serve) -> Result<Self, Fault> {
+        tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
+        let clock = Clock::start();
+        let (tcp, listening) = bind(&how.listen).await?;
+        let loopback = match how.metrics {
+            Some(address) => Some(bind_loopback(address).await?),
+            None => None,
+        };
+        let identity = Arc::new(listener(&authority)?);
+        let desk = Arc::new(Desk::new(authority, how.grace_s, clock));
+        desk.meet(|around| around.addresses = addresses(how, listening));
+        let (stop, stopped) = watch::channel(false);
+        let door = Door::new(Arc::clone(&desk), Arc::clone(&identity), clock, stopped.clone());
+        let control = Server::bind(desk.authority.layout().folder())?;
+        let control = control.run(answering_from(Arc::clone(&desk)), stopped.clone());
+        let mut answering = vec![tokio::spawn(Arc::new(door).keep(tcp)), tokio::spawn(control)];
+        let metrics = loopback.as_ref().map(|(_, at)| *at);
+        if let Some((tcp, _)) = loopback {
+            answering.push(tokio::spawn(http::keep_loopback(tcp, Arc::clone(&desk), stopped)));
+        }
+        let others = vec![tokio::spawn(keeper::keep(Arc::clone(&desk), identity))];
+        Ok(Self { listening, metrics, desk, stop, answering, others })
+    }
+
+    /// What new nodes are told of the network.
+    #[must_use]
+    pub fn around(&self) -> Surroundings {
+        self.desk.around()
+    }
+
+    /// Answers what is under way, and ends.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in &self.others {
+            task.abort();
+        }
+        for task in self.answering {
+            let _ = tokio::time::timeout(limits::STOP, task).await;
+        }
+    }
+}
+
+/// How commands beside us are answered.
+fn answering_from(desk: Arc<Desk>) -> Answering {
+    Arc::new(move |ask| {
+        let authority: &Authority = &desk.authority;
+        ask.answer(Ground {
+            registry: authority,
+            authority: Some(authority),
+            publisher: &crate::publish::publish,
+            around: &desk.around(),
+        })
+    })
+}
+
+/// Where nodes reach us; on a machine that nobody else can reach, its own programs.
+fn addresses(how: &Serve, listening: SocketAddr) -> Vec<String> {
+    if !how.advertise.is_empty() {
+        return how.advertise.clone();
+    }
+    let mut addresses = peer::daemon::advertised(listening);
+    addresses.truncate(JOIN_ADDRESSES_MAX);
+    if addresses.is_empty() {
+        addresses.push(format!("127.0.0.1:{}", listening.port()));
+    }
+    addresses
+}
+
+/// The certificate shown at the door: ours, the issuing one, and the root, for whoever knows no
+/// more of us than its key's hash.
+fn listener(authority: &Authority) -> Result<tls::Listener, CaError> {
+    let identity = shown(authority)?;
+    let verifier = Arc::new(authority.verifier()?);
+    tls::Listener::new(&identity, verifier, authority.clock())
+        .map_err(|error| CaError::Tls(error.to_string()))
+}
+
+fn shown(authority: &Authority) -> Result<tls::Identity, CaError> {
+    let (mut chain, key) = authority.certificate()?;
+    chain.extend(authority.trust_der().first().cloned());
+    Ok(tls::Identity { chain, key })
+}
+
+async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Fault> {
+    let taken = |error: std::io::Error| {
+        Fault::failed(format!("cannot listen on {address}: {error}"))
+            .hint("choose another with --listen HOST:PORT")
+    };
+    let tcp = TcpListener::bind(address).await.map_err(taken)?;
+    let listening = tcp.local_addr().map_err(taken)?;
+    Ok((tcp, listening))
+}
+
+async fn bind_loopback(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Fault> {
+    if !address.ip().is_loopback() {
+        return Err(Fault::usage(format!("{address} is no loopback address"))
+            .hint("members read the metrics over TLS: https://…/metrics"));
+    }
+    bind(&address.to_string()).await
+}
