@@ -16,7 +16,7 @@ help:
 	@echo "make bench     the benchmarks"
 	@echo "make fuzz      every fuzz target for FUZZ_S seconds (cargo-fuzz, nightly)"
 	@echo "make man       man pages into docs/man"
-	@echo "make install   programs, man pages and the systemd unit under PREFIX=$(PREFIX)"
+	@echo "make install   programs, man pages and the systemd units under PREFIX=$(PREFIX)"
 
 build:
 	$(CARGO) build --workspace --locked
@@ -73,6 +73,7 @@ install: man
 	install -m 755 $(TARGET)/release/ca-tool $(TARGET)/release/peer $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 docs/man/ca-tool.1 docs/man/peer.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 contrib/peer.service $(DESTDIR)$(PREFIX)/lib/systemd/system/peer@.service
+	install -m 644 contrib/ca-tool.service $(DESTDIR)$(PREFIX)/lib/systemd/system/ca-tool.service
 
 clean:
 	$(CARGO) clean

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use shared::cert::Usage;
 use shared::feed::Reason;
 use shared::key::Algorithm;
-use shared::name::{Label, NetworkName, NodeName, parse_spiffe};
+use shared::name::{NetworkName, NodeName, parse_spiffe};
 use shared::presence::is_address;
 use shared::time::{Timestamp, parse_duration_s};
 
