@@ -30,6 +30,7 @@ mod offline;
 mod policy;
 mod readme;
 mod relay;
+mod renewal;
 mod renewed;
 mod restart;
 mod revoked;

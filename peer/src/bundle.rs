@@ -9,173 +9,29 @@
 //! name and network that verifies now, and a feed that verifies; anything else is an error with a
 //! hint.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use host::fault::Fault;
 use host::files::{self, FileError, Mode};
 use host::lock::{FileLock, LockError};
-use shared::cert::{CertError, NodeCert, Usage};
+use shared::cert::{NodeCert, Usage};
 use shared::feed::{Feed, FeedError, read_file, write_file};
-use shared::key::{KeyError, PrivateKey};
+use shared::key::PrivateKey;
 use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX};
 use shared::name::{NetworkName, NodeName};
-use shared::pem::{self, PemError};
-use shared::refusal::{Code, Refusal};
+use shared::pem;
+use shared::refusal::Code;
 use shared::time::Timestamp;
-use shared::verify::{AnchorError, Anchors, Verifier};
+use shared::verify::{Anchors, Verifier};
 use tls::Identity;
 
-use crate::config::{ConfigError, NodeConfig};
+use crate::config::NodeConfig;
 use crate::limits::KEY_FILE_BYTES_MAX;
 
-/// Why a bundle cannot be used. Whose fault: whoever made, moved or edited it, or the disk.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BundleError {
-    /// A file or a folder.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// `node.yaml`.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A folder without `node.yaml`.
-    #[error("{} is not a bundle: it has no node.yaml", path.display())]
-    NotBundle {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Text that holds no certificate or key.
-    #[error("{}: {source}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: PemError,
-    },
-    /// A key that cannot be read.
-    #[error("{}: {source}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: KeyError,
-    },
-    /// A certificate that is no node's.
-    #[error("{}: {source}", path.display())]
-    Cert {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: CertError,
-    },
-    /// Key and certificate of two different identities.
-    #[error("{} does not belong to the key beside it", path.display())]
-    KeyMismatch {
-        /// The certificate.
-        path: PathBuf,
-        /// Whose it is.
-        node: NodeName,
-    },
-    /// A certificate of somebody else.
-    #[error("the certificate is of {found}, node.yaml says {wanted}")]
-    WrongNode {
-        /// `NODE.NETWORK` of the certificate.
-        found: String,
-        /// `NODE.NETWORK` of `node.yaml`.
-        wanted: String,
-    },
-    /// `trust.pem` is of no use.
-    #[error("{}: {source}", path.display())]
-    Trust {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: AnchorError,
-    },
-    /// Our own verifier would not admit us.
-    #[error("the certificate of {node} is not valid here: {refusal}")]
-    Refused {
-        /// The node.
-        node: NodeName,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The feed file cannot be read.
-    #[error("{} is not a feed, or is cut short", path.display())]
-    FeedUnreadable {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The feed file does not verify.
-    #[error("{}: {source}", path.display())]
-    Feed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: FeedError,
-    },
-    /// Somebody else uses it.
-    #[error("another {holder} runs on this bundle")]
-    Running {
-        /// `peer (pid N)`.
-        holder: String,
-        /// The bundle.
-        path: PathBuf,
-    },
-}
-
-impl BundleError {
-    /// A thing to do or to type.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::File(error) => return error.hint(),
-            Self::Config(error) => return error.hint(),
-            Self::NotBundle { .. } => {
-                "make one with ca-tool enroll NODE --out NODE.bundle, or finish one: \
-                 peer install NODE.bundle NODE.crt"
-                    .to_owned()
-            }
-            Self::Pem { path, .. } | Self::Key { path, .. } | Self::Cert { path, .. } => {
-                format!("put the file from ca-tool back in place of {}", path.display())
-            }
-            Self::KeyMismatch { node, .. } => format!(
-                "certify the key that is here: ca-tool renew {node} --csr {node}.csr --out \
-                 {node}.crt; or take a new pair: ca-tool renew {node} --new-key --out {node}.bundle"
-            ),
-            Self::WrongNode { .. } => "use the bundle whose certificate this is".to_owned(),
-            Self::Trust { .. } => "put the trust.pem from ca-tool back".to_owned(),
-            Self::Refused { node, refusal } => refused_hint(node, refusal.code),
-            Self::FeedUnreadable { path } | Self::Feed { path, .. } => {
-                format!("write it again: ca-tool feed export --out {}", path.display())
-            }
-            Self::Running { path, .. } => format!("peer stop {}", path.display()),
-        })
-    }
-}
-
-fn refused_hint(node: &NodeName, code: Code) -> String {
-    match code {
-        Code::Expired => format!("ca-tool renew {node}"),
-        Code::NotYetValid => "set the clock: the certificate begins later".to_owned(),
-        Code::ForeignAuthority => {
-            "certificate and trust.pem are of two authorities; take both from one".to_owned()
-        }
-        _ => format!("ca-tool show {node}"),
-    }
-}
-
-impl From<BundleError> for Fault {
-    fn from(error: BundleError) -> Self {
-        let fault = Self::failed(error.to_string());
-        match error.hint() {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        }
-    }
-}
+pub use error::BundleError;
 
 /// Where everything stands in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,6 +154,10 @@ pub struct Bundle {
     pub verifier: Arc<Verifier>,
     /// The feed, as far as we have it.
     pub feed: Feed,
+    /// Which start this is, if whoever opened it counts the starts elsewhere.
+    pub boot: Option<u64>,
+    /// Whether key and certificate are in memory alone.
+    lent: bool,
 }
 
 impl Bundle {
@@ -322,10 +182,60 @@ impl Bundle {
         let config = NodeConfig::read(&paths.config())?;
         let verifier = Verifier::new(read_trust(&paths.trust(), &config.network)?);
         let (identity, cert) = read_identity(&paths)?;
+        Self::complete(paths, config, verifier, (identity, cert), now)
+    }
+
+    /// Opens a folder without `id/` under an identity that is not on this disk in the clear, for
+    /// the start of this number.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn open_as(folder: &Path, identity: Identity, boot: u64) -> Result<Self, BundleError> {
+        files::check_private_dir(folder)?;
+        let paths = Paths::of(folder);
+        let config = NodeConfig::read(&paths.config())?;
+        let verifier = Verifier::new(read_trust(&paths.trust(), &config.network)?);
+        let cert = check_identity(folder, &identity)?;
+        let now = host::clock::wall();
+        let bundle = Self::complete(paths, config, verifier, (identity, cert), now)?;
+        Ok(Self { boot: Some(boot), lent: true, ..bundle })
+    }
+
+    fn complete(
+        paths: Paths,
+        config: NodeConfig,
+        verifier: Verifier,
+        (identity, cert): (Identity, NodeCert),
+        now: Timestamp,
+    ) -> Result<Self, BundleError> {
         check_owner(&cert, &config.network, &config.node)?;
         admit(&verifier, &identity.chain, &cert, now)?;
         let feed = read_feed(&paths.feed(), &verifier, now)?;
-        Ok(Self { paths, config, identity, cert, verifier: Arc::new(verifier), feed })
+        let verifier = Arc::new(verifier);
+        Ok(Self { paths, config, identity, cert, verifier, feed, boot: None, lent: false })
+    }
+
+    /// What a running peer watches for changes.
+    #[must_use]
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let mut watched = self.paths.watched();
+        watched.retain(|path| !self.lent || !path.starts_with(self.paths.folder().join("id")));
+        watched
+    }
+
+    /// Whether an identity can take the place of ours.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn check_successor(
+        &self,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<NodeCert, BundleError> {
+        let cert = check_identity(self.paths.folder(), identity)?;
+        check_owner(&cert, &self.config.network, &self.config.node)?;
+        admit(&self.verifier, &identity.chain, &cert, now)?;
+        Ok(cert)
     }
 
     /// Takes the bundle for one running peer.
@@ -393,6 +303,14 @@ fn read_identity(paths: &Paths) -> Result<(Identity, NodeCert), BundleError> {
         .map_err(|source| BundleError::Cert { path: path.clone(), source })?;
     check_key(&path, &cert, &key)?;
     Ok((Identity { chain, key }, cert))
+}
+
+/// The certificate of an identity, if it fits the key; `path` is only named in errors.
+fn check_identity(path: &Path, identity: &Identity) -> Result<NodeCert, BundleError> {
+    let cert = NodeCert::read(identity.chain.first().map_or(&[][..], Vec::as_slice))
+        .map_err(|source| BundleError::Cert { path: path.to_owned(), source })?;
+    check_key(path, &cert, &identity.key)?;
+    Ok(cert)
 }
 
 /// Reads a private key that is its owner's alone.

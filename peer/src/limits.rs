@@ -167,3 +167,11 @@ pub const SEND_WAIT_MS: u64 = 10_000;
 pub const PINGS_MAX: u32 = 10_000;
 /// Refusals that `peer status` shows: the newest.
 pub const EVENTS_MAX: usize = 32;
+
+/// Acknowledgements that wait for whoever brought in the news: those of a quarter of the largest
+/// network in one moment.
+pub const ACKNOWLEDGEMENTS_MAX: usize = 4096;
+/// Who may wait for acknowledgements at once; the oldest gives way. A person types one command.
+pub const PUBLISHERS_MAX: usize = 16;
+/// Requests for a certificate that wait for whoever certifies: one from every link.
+pub const RENEWALS_WAITING_MAX: usize = 256;

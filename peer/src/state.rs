@@ -45,7 +45,7 @@ impl From<StateError> for Fault {
 /// The open state.
 pub struct State {
     boot: u64,
-    _database: Database,
+    _database: Option<Database>,
 }
 
 impl State {
@@ -73,7 +73,13 @@ impl State {
             boot
         };
         txn.commit().map_err(|e| wrong(e.into()))?;
-        Ok(Self { boot, _database: database })
+        Ok(Self { boot, _database: Some(database) })
+    }
+
+    /// The state of a start that somebody else has counted.
+    #[must_use]
+    pub const fn counted(boot: u64) -> Self {
+        Self { boot, _database: None }
     }
 
     /// Which start of this bundle this is, from 1.

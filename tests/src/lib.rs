@@ -22,6 +22,7 @@ pub mod mole;
 pub mod network;
 pub mod programs;
 pub mod raw;
+pub mod seat;
 pub mod soak;
 pub mod tree;
 

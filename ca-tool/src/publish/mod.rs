@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::feed::Update;
 use shared::id::InstanceId;
-use shared::name::{Label, NodeName};
+use shared::name::NodeName;
 use shared::policy::SignedPolicy;
 use shared::presence::{Presence, SignedPresence};
 use shared::refusal::{Code, Refusal};
@@ -26,7 +26,7 @@ use tls::Dialler;
 
 pub use link::LinkError;
 
-use crate::authority::{AUTHORITY_ROLE, Authority};
+use crate::authority::Authority;
 use crate::error::CaError;
 use link::Link;
 use listening::{Listening, Numbers};
@@ -227,7 +227,6 @@ impl<'a> Desk<'a> {
     fn open(authority: &'a Authority, policy: Option<SignedPolicy>) -> Result<Self, CaError> {
         let identity = authority.identity()?;
         let position = authority.feed_position()?;
-        let role = Label::parse(AUTHORITY_ROLE).map_err(|e| CaError::Damaged(e.to_string()))?;
         let presence = Presence {
             node: NodeName::authority(),
             instance: InstanceId::new(host::random::bytes()?),
@@ -235,7 +234,8 @@ impl<'a> Desk<'a> {
             sequence: 1,
             at: authority.now(),
             addresses: Vec::new(),
-            roles: vec![role],
+            // It fills no role: it only brings news.
+            roles: Vec::new(),
             feed_number: position.number,
             policy_number: policy.as_ref().map_or(0, |signed| signed.policy.number),
             relays: Vec::new(),

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use shared::feed::Mark;
-use shared::id::InstanceId;
+use shared::id::{InstanceId, Serial};
+use shared::join::Failure;
 use shared::name::NodeName;
 use shared::receipt::SignedReceipt;
 use shared::refusal::Code;
 use shared::time::Timestamp;
-use shared::wire::{Batch, Hop, Number, Pack, Token};
+use shared::wire::{Ack, Batch, Hop, Number, Pack, Token};
 
 use crate::circuits::CircuitId;
 use crate::dialling::By;
@@ -214,8 +215,62 @@ pub enum Action {
         /// From the first neighbour to the node itself.
         path: Vec<Hop>,
     },
+    /// Somebody has what was brought in here.
+    Acknowledged {
+        /// What.
+        of: Of,
+        /// Who has which number.
+        ack: Ack,
+    },
+    /// To the authority: certify a key for a member, then call
+    /// [`crate::Node::handle_renewal_answered`].
+    Renew(Box<Petition>),
+    /// What became of our own wish for a new certificate.
+    Renewed {
+        /// The request.
+        request: RequestId,
+        /// What became of it. Nothing of it is verified.
+        outcome: Renewed,
+    },
     /// Something to log, to count and to show.
     Tell(Event),
+}
+
+/// Which of the authority's news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Of {
+    /// The feed.
+    Feed,
+    /// The policy.
+    Policy,
+}
+
+/// A member's wish for a new certificate, at the authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Petition {
+    /// The link it came on.
+    pub link: LinkId,
+    /// The asker's number for it.
+    pub id: u64,
+    /// Who asks.
+    pub from: NodeName,
+    /// The serial number of the certificate it showed.
+    pub serial: Serial,
+    /// That certificate and those above it, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Its request, DER.
+    pub csr: Vec<u8>,
+}
+
+/// What became of a wish for a new certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// A certificate and those above it, DER.
+    Granted(Vec<Vec<u8>>),
+    /// The authority's no.
+    Refused(Failure),
+    /// The authority was not reached, or did not answer.
+    Unreachable(&'static str),
 }
 
 /// What became of a message or a ping.

@@ -26,18 +26,23 @@ mod policing;
 mod post;
 mod punch;
 mod random;
+mod renewals;
 mod signer;
 mod topology;
 mod traces;
 mod twins;
 mod whom;
 
-pub use action::{Action, Call, Class, Ended, Event, Outcome, RequestId, Way};
+pub use action::{
+    Action, Call, Class, Ended, Event, Of, Outcome, Petition, Renewed, RequestId, Way,
+};
 pub use bucket::Rate;
 pub use circuits::{CircuitBounds, CircuitId, Flow};
 pub use dialling::{By, DialFailure, Prospect, Standing};
 pub use leads::{Lead, Source};
 pub use links::{Direction, LinkId, LinkView, Via};
-pub use node::{Arrival, Decision, Intake, Node, NodeView, Owed, Receiver, Settings, Target};
+pub use node::{
+    Arrival, Decision, Expected, Intake, Node, NodeView, Owed, Receiver, Settings, Target,
+};
 pub use post::{StreamId, StreamView, Trouble, Want};
 pub use signer::Signer;

@@ -228,3 +228,6 @@ pub const AGAIN_FIRST_MS: u64 = 100;
 pub const AGAIN_MAX_MS: u64 = 10_000;
 /// How long a stream waits when its link's queue is full, in ms: what the queue holds is sent then.
 pub const FULL_MS: u64 = 20;
+/// How long a request for a new certificate may stay unanswered, in ms: a dial by every way, and an
+/// authority that is busy with a few thousand others.
+pub const RENEW_MS: u64 = 20_000;

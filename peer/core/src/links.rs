@@ -1,7 +1,7 @@
 //! The link table: who is linked, by which link, since when, and which of two links stays.
 //!
-//! **Invariant:** at most one link per member is ready and does not retire; authority links are
-//! counted apart.
+//! **Invariant:** at most one link per member is ready and does not retire; visits of the authority
+//! are counted apart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +64,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Whether the authority only came to bring news.
+    pub(crate) fn is_visitor(&self) -> bool {
+        is_visitor(&self.member, &self.presence)
+    }
+
     /// Whether the set bars its node, or the relay that carries it.
     pub(crate) fn judge(&self, set: &RevocationSet) -> Option<Mark> {
         let relay = self.via.as_ref().map(|via| &via.relay.ids);
@@ -116,7 +121,15 @@ pub(crate) struct Links {
 pub(crate) const RELAY_ROLE: &str = "relay";
 
 pub(crate) fn is_authority(member: &Member) -> bool {
-    member.node().as_str() == NodeName::AUTHORITY && member.cert.attributes.has_role("authority")
+    member.node().as_str() == NodeName::AUTHORITY
+        && member.cert.attributes.has_role(NodeName::AUTHORITY)
+}
+
+/// A run of the authority that brings news and leaves: it fills no role, and nobody counts on it.
+/// One that stays fills its role and is a node like any other.
+pub(crate) fn is_visitor(member: &Member, presence: &Presence) -> bool {
+    let stays = presence.roles.iter().any(|role| role.as_str() == NodeName::AUTHORITY);
+    is_authority(member) && !stays
 }
 
 impl Links {
@@ -143,14 +156,14 @@ impl Links {
         if wins { Rival::Replace(id) } else { Rival::Keep(id) }
     }
 
-    pub(crate) fn has_room(&self, authority: bool) -> bool {
-        let bound = if authority { AUTHORITY_LINKS_MAX } else { LINKS_MAX };
-        self.table.values().filter(|link| is_authority(&link.member) == authority).count() < bound
+    pub(crate) fn has_room(&self, visitor: bool) -> bool {
+        let bound = if visitor { AUTHORITY_LINKS_MAX } else { LINKS_MAX };
+        self.table.values().filter(|link| link.is_visitor() == visitor).count() < bound
     }
 
     /// How many members are linked.
     pub(crate) fn members(&self) -> usize {
-        self.table.values().filter(|link| !is_authority(&link.member)).count()
+        self.table.values().filter(|link| !link.is_visitor()).count()
     }
 
     pub(crate) fn insert(&mut self, id: LinkId, link: Link) {
@@ -175,7 +188,7 @@ impl Links {
 
     pub(crate) fn member_link(&self, node: &NodeName) -> Option<(LinkId, &Link)> {
         self.iter().find(|(_, link)| {
-            link.member.node() == node && !is_authority(&link.member) && link.retiring.is_none()
+            link.member.node() == node && !link.is_visitor() && link.retiring.is_none()
         })
     }
 

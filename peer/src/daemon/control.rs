@@ -53,7 +53,7 @@ impl Desk {
             node: bundle.config.node.clone(),
             network: bundle.config.network.clone(),
             boot: state.boot(),
-            watched: bundle.paths.watched(),
+            watched: bundle.watched(),
             evidence: bundle.paths.evidence(),
             news,
             inbox,

@@ -15,6 +15,7 @@ use shared::time::{Now, Timestamp};
 use shared::wire::{Batch, Body, Greeting, HEADER_BYTES, Kind};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::authority::Audience;
 use super::circuits::Switchboard;
 use super::delivery::{Parcel, refused};
 use super::fabric::{Carried, Fabric};
@@ -41,6 +42,7 @@ pub(super) struct Driver<F> {
     pub(super) inbox: mpsc::Sender<Parcel>,
     pub(super) posting: Posting,
     pub(super) ears: Ears,
+    pub(super) audience: Audience,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
     pub(super) asked: BTreeMap<RequestId, Waiting>,
@@ -127,6 +129,7 @@ impl<F: Fabric> Driver<F> {
             }
             News::Circuit(news) => self.hear_circuit(news, now),
             News::Listening(ears) => self.listen(ears),
+            News::Order(order) => self.obey(order, now),
             News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
             News::Asked { ask, reply } => self.asked(ask, reply, now),
             News::Taken { .. }
@@ -253,6 +256,9 @@ impl<F: Fabric> Driver<F> {
             Action::Ponged { link, nonce } => self.ponged(link, nonce),
             Action::Answer { request, outcome } => self.answer(request, outcome),
             Action::Traced { request, path } => self.traced(request, path),
+            Action::Acknowledged { of, ack } => self.audience.acknowledged(of, ack),
+            Action::Renew(petition) => self.petitioned(*petition),
+            Action::Renewed { request, outcome } => self.renewed(request, outcome),
             Action::Tell(event) => self.tell(&event),
         }
     }
@@ -345,6 +351,10 @@ impl<F: Fabric> Driver<F> {
             }
             Ask::Why { from, to, question } => {
                 let _ = reply.send(Answer::Why(self.why(&from, &to, &question).map(Box::new)));
+            }
+            Ask::Renew { csr } => {
+                let request = self.wait_for(reply);
+                self.node.handle_renew(request, csr, now);
             }
             Ask::Feed(update) => {
                 let outcome = self.node.handle_feed(*update, now);

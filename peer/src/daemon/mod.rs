@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** only the driver touches the node, and the driver never waits for a link.
 
+mod authority;
 mod circuits;
 mod connection;
 mod control;
@@ -32,6 +33,7 @@ mod start;
 mod telling;
 mod view;
 
+pub use authority::{Acknowledgement, NewsError, RenewalRequest, Spread};
 pub use fabric::{DirectFabric, Fabric};
 pub use interfaces::advertised;
 pub use live::{Courier, Listener};

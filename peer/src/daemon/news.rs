@@ -8,6 +8,7 @@ use shared::refusal::Code;
 use shared::wire::{Body, Number, Page, Priority};
 use tokio::sync::{mpsc, oneshot};
 
+use super::authority::Order;
 use super::circuits::CircuitNews;
 use super::finding::Finding;
 use super::live::Handed;
@@ -57,6 +58,8 @@ pub(super) enum News {
     Claimed { link: LinkId, from: NodeName, owed: Vec<Owed> },
     /// A command wants something.
     Asked { ask: Ask, reply: oneshot::Sender<Answer> },
+    /// The program that this peer is a part of wants something.
+    Order(Order),
     /// These files of the bundle changed; SIGHUP and commands name them all.
     Reload(Vec<PathBuf>),
 }

@@ -31,7 +31,7 @@ pub(super) struct Posting {
     outbox: Arc<Outbox>,
     reads: mpsc::Sender<Read>,
     backlog: VecDeque<Order>,
-    news: mpsc::Sender<News>,
+    pub(super) news: mpsc::Sender<News>,
     looked: Timestamp,
 }
 

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use host::fault::Fault;
 use peer_core::{Node, Signer};
-use shared::cert::Usage;
+use shared::cert::{NodeCert, Usage};
 use shared::feed::{ChainIds, read_file};
 use shared::id::Serial;
+use shared::key::PrivateKey;
 use shared::limits::FEED_FILE_BYTES_MAX;
 use shared::name::NodeName;
 use shared::time::{Now, Timestamp};
 use shared::verify::Verifier;
+use tls::Identity;
 
-use crate::bundle::{Bundle, read_key};
+use crate::bundle::Bundle;
 
 /// Reads what changed in a bundle and hands it to the node and to TLS.
 pub(super) struct Reloader {
@@ -73,6 +75,27 @@ impl Reloader {
         if cert.serial == self.bundle.cert.serial {
             return Ok(None);
         }
+        self.take(identity, cert, node, now).map(Some)
+    }
+
+    /// Takes an identity that was handed over.
+    pub(super) fn replace(
+        &mut self,
+        identity: Identity,
+        node: &mut Node,
+        now: Now,
+    ) -> Result<String, Fault> {
+        let cert = self.bundle.check_successor(&identity, now.wall)?;
+        self.take(identity, cert, node, now)
+    }
+
+    fn take(
+        &mut self,
+        identity: Identity,
+        cert: NodeCert,
+        node: &mut Node,
+        now: Now,
+    ) -> Result<String, Fault> {
         let fault = |error: tls::TlsError| Fault::failed(error.to_string());
         self.dialler.replace(&identity).map_err(fault)?;
         self.listener.replace(&identity).map_err(fault)?;
@@ -82,7 +105,7 @@ impl Reloader {
         let replaced = node.replace_identity(signer(&self.bundle)?, own, now);
         replaced.map_err(|refusal| Fault::failed(refusal.to_string()))?;
         let cert = &self.bundle.cert;
-        Ok(Some(format!("certificate {}, valid until {}", cert.serial, cert.not_after)))
+        Ok(format!("certificate {}, valid until {}", cert.serial, cert.not_after))
     }
 
     /// A feed file that somebody else put there; our own writing is no news.
@@ -102,7 +125,8 @@ impl Reloader {
 
 /// The key for what we say of ourselves; TLS has its own copy.
 pub(super) fn signer(bundle: &Bundle) -> Result<Signer, Fault> {
-    let key = read_key(&bundle.paths.key())?;
+    let key = PrivateKey::from_pkcs8(bundle.identity.key.pkcs8())
+        .map_err(|error| Fault::failed(error.to_string()))?;
     Ok(Signer::new(bundle.config.network.clone(), key, bundle.identity.chain.clone()))
 }
 

@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::authority::Audience;
 use super::circuits::Switchboard;
 use super::connection::Connector;
 use super::control::Desk;
@@ -118,7 +119,7 @@ impl Daemon {
         let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
         let (tcp, listening) = bind(&address).await?;
         let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
-        let state = State::open(&bundle.paths.state())?;
+        let state = open_state(&bundle)?;
         let mut node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
         super::policy::recall(&bundle, &mut node, clock.now())?;
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
@@ -135,7 +136,7 @@ impl Daemon {
         let boxes = (Arc::clone(&inbox), outbox);
         let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
-        let watched = bundle.paths.watched();
+        let watched = bundle.watched();
         let finders = finders(&bundle, &by, listening, &parts.news);
         let reloader = Reloader {
             bundle,
@@ -158,6 +159,7 @@ impl Daemon {
             inbox: parcels,
             posting,
             ears: Ears::default(),
+            audience: Audience::default(),
             reloader,
             telling: Telling::default(),
             asked: BTreeMap::new(),
@@ -261,6 +263,13 @@ impl Parts {
             meeting: Meeting::at(home),
             circuit_rate,
         }
+    }
+}
+
+fn open_state(bundle: &Bundle) -> Result<State, Fault> {
+    match bundle.boot {
+        Some(boot) => Ok(State::counted(boot)),
+        None => Ok(State::open(&bundle.paths.state())?),
     }
 }
 

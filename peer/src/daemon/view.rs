@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use peer_core::{Lead, LinkView, NodeView, Outcome, Prospect, Receiver, StreamView, Target};
+use peer_core::{
+    Lead, LinkView, NodeView, Outcome, Prospect, Receiver, Renewed, StreamView, Target,
+};
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
 use shared::name::NodeName;
@@ -35,6 +37,8 @@ pub(super) enum Ask {
     Policy,
     /// May somebody do this?
     Why { from: NodeName, to: NodeName, question: Question },
+    /// Ask the authority to certify a key.
+    Renew { csr: Vec<u8> },
     /// A feed from a file.
     Feed(Box<Update>),
 }
@@ -57,6 +61,8 @@ pub(super) enum Answer {
     Policy(Box<Policy>),
     /// Whether somebody may; none if one of them is not known.
     Why(Option<Box<Why>>),
+    /// What the authority said to a request to certify.
+    Renewed(Renewed),
     /// What became of a feed: links cut, and the number now.
     Fed { outcome: Result<u32, FeedError>, number: u64 },
 }

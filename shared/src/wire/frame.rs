@@ -76,10 +76,16 @@ pub enum Kind {
     Trace = 64,
     /// The way there.
     Traced = 65,
+    /// To the authority: certify this key for me.
+    Renew = 72,
+    /// From the authority: here is the certificate.
+    Renewed = 73,
+    /// From the authority: no, and why.
+    RenewRefused = 74,
 }
 
 impl Kind {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 37] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -114,6 +120,9 @@ impl Kind {
         Self::Punch,
         Self::Trace,
         Self::Traced,
+        Self::Renew,
+        Self::Renewed,
+        Self::RenewRefused,
     ];
 
     /// Its octet on the wire.

@@ -6,6 +6,7 @@ use super::batch::Post;
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
 use super::pack::Pack;
+use super::renewal::Renewal;
 use super::spread::Spread;
 use super::trace::Trace;
 use crate::feed::Part;
@@ -128,6 +129,8 @@ pub enum Body {
     Circuit(Circuit),
     /// About the way to a node.
     Trace(Trace),
+    /// About a new certificate.
+    Renewal(Renewal),
     /// About queued messages.
     Post(Post),
     /// For whoever listens now.
@@ -175,6 +178,9 @@ impl Body {
             Kind::Gossip | Kind::Digest | Kind::Holds | Kind::Lacks | Kind::Wanted => {
                 Spread::parse(frame.kind, payload).map(Self::Spread)
             }
+            kind @ (Kind::Renew | Kind::Renewed | Kind::RenewRefused) => {
+                Renewal::parse(kind, payload).map(Self::Renewal)
+            }
             kind => Circuit::parse(kind, payload).map(Self::Circuit),
         };
         parsed.ok_or(wrong)
@@ -202,6 +208,7 @@ impl Body {
             Self::Bye => Kind::Bye,
             Self::Circuit(circuit) => circuit.kind(),
             Self::Trace(trace) => trace.kind(),
+            Self::Renewal(renewal) => renewal.kind(),
             Self::Post(post) => post.kind(),
             Self::Pack(_) => Kind::Pack,
             Self::Spread(spread) => spread.kind(),
@@ -243,6 +250,7 @@ impl Body {
             Self::Bye => Vec::new(),
             Self::Circuit(circuit) => circuit.payload(),
             Self::Trace(trace) => trace.payload(),
+            Self::Renewal(renewal) => renewal.payload(),
             Self::Post(post) => post.payload(),
             Self::Pack(pack) => pack.payload(),
             Self::Spread(spread) => spread.payload(),

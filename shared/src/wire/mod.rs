@@ -10,6 +10,7 @@ mod circuit;
 mod frame;
 mod message;
 mod pack;
+mod renewal;
 mod spread;
 mod trace;
 
@@ -18,6 +19,7 @@ pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
 pub use pack::Pack;
+pub use renewal::Renewal;
 pub use spread::{DIGEST_SUMS, Spread, StatementId};
 pub use trace::{Hop, Trace};
 

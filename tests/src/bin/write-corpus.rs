@@ -9,14 +9,15 @@ use std::path::PathBuf;
 
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
+use shared::join::{self, Failure};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::{Label, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
 use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Taken, Trace,
-    Verdict,
+    Ack, Body, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Renewal, Taken,
+    Trace, Verdict,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -76,6 +77,12 @@ fn main() {
         Body::Trace(Trace::Found {
             id: 1,
             path: vec![Hop { node: node.clone(), via: None, ms: 1 }],
+        }),
+        Body::Renewal(Renewal::Ask { id: 1, csr: vec![7; 80] }),
+        Body::Renewal(Renewal::Granted { id: 1, chain: vec![vec![7; 80], vec![8; 70]] }),
+        Body::Renewal(Renewal::Refused {
+            id: 1,
+            failure: Failure::new(join::Code::Suspended, "on hold", Timestamp::from_s(7)),
         }),
     ];
     let frames: Vec<Vec<u8>> = bodies.iter().map(Body::to_frame).collect();

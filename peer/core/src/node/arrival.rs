@@ -13,7 +13,7 @@ use shared::wire::{Greeting, VERSION};
 use super::Node;
 use crate::action::{Action, Event, Way};
 use crate::limits::PROBE_MS;
-use crate::links::{Direction, Link, LinkId, Rival, Via, is_authority};
+use crate::links::{Direction, Link, LinkId, Rival, Via, is_authority, is_visitor};
 use crate::punch::Punch;
 
 /// A secured connection whose greeting was read.
@@ -69,13 +69,13 @@ impl Node {
         if signed.presence.node == self.settings.node {
             return self.meet_self(&signed, now);
         }
-        let authority = is_authority(&member);
-        if !authority {
+        let visitor = is_visitor(&member, &signed.presence);
+        if !visitor {
             self.may_connect(&member, direction)?;
             if direction == Direction::In {
                 self.may_begin(&member, now)?;
             }
-            self.refuse_if_stale(now)?;
+            self.refuse_if_stale(&member, now)?;
             let presence = &signed.presence;
             let own = &self.settings.node;
             let rival = self.links.rival(own, presence, direction, via.is_some());
@@ -90,10 +90,10 @@ impl Node {
                 Rival::Overtake | Rival::None => {}
             }
         }
-        if !authority {
+        if !visitor {
             self.make_room(now);
         }
-        if !self.links.has_room(authority) {
+        if !self.links.has_room(visitor) {
             return Err(Refusal::new(Code::Quota, "no room for another link"));
         }
         let entry = Link {
@@ -121,7 +121,7 @@ impl Node {
         if let Some(via) = via {
             self.verifier.recheck(&via.relay, now.wall)?;
         }
-        if !authority {
+        if !visitor {
             self.dialling.linked(member.node());
             self.note_way(member.node(), direction);
             let news = self.learn(signed, member.node(), now);
@@ -150,8 +150,10 @@ impl Node {
         Ok(signed)
     }
 
-    fn refuse_if_stale(&self, now: Now) -> Result<(), Refusal> {
-        if self.settings.refuse_when_stale && self.is_stale(now.wall) {
+    /// The authority is let in: it brings what is missing.
+    fn refuse_if_stale(&self, member: &Member, now: Now) -> Result<(), Refusal> {
+        let refuses = self.settings.refuse_when_stale && !is_authority(member);
+        if refuses && self.is_stale(now.wall) {
             let detail = "our feed is out of date and node.yaml says to refuse then";
             return Err(Refusal::new(Code::Policy, detail));
         }
@@ -194,11 +196,11 @@ impl Node {
         let (node, direction) = (entry.member.node().clone(), entry.direction);
         let (address, theirs) = (entry.address.clone(), entry.feed_number);
         let policy = entry.presence.policy_number;
-        let (authority, news) = (is_authority(&entry.member), entry.news);
+        let (visitor, news) = (entry.is_visitor(), entry.news);
         let via = entry.via.as_ref().map(|via| via.relay.node().clone());
         self.tell(Event::Linked { node: node.clone(), direction, address, via });
         self.look_at_relays(now);
-        if authority {
+        if visitor {
             self.send_expected(link);
         } else {
             if direction == Direction::Out {
@@ -211,8 +213,9 @@ impl Node {
         }
         self.send_feed(link, theirs);
         self.send_policy(link, policy);
-        if !authority {
+        if !visitor {
             self.begin_post(link, &node);
+            self.ask_authority(link, now);
         }
         // The first round trip, for people; the next ones only when the link is idle.
         self.push(Action::Ping { link, nonce: 0 });

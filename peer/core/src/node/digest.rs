@@ -13,7 +13,7 @@ use shared::wire::{Body, Spread, StatementId};
 
 use super::Node;
 use crate::limits::{DIGEST_FANOUT, DIGEST_MISSED_MS, DIGEST_MS, DIGEST_SOON_MS};
-use crate::links::{LinkId, is_authority};
+use crate::links::{Link, LinkId, is_visitor};
 
 impl Node {
     /// Presences that a digest found missing, or that an older way of asking brought.
@@ -56,7 +56,7 @@ impl Node {
         }
         let network = &self.settings.network;
         let signed = SignedPresence::verify(bytes, network, &self.verifier, now.wall);
-        let signed = signed.ok().filter(|signed| !is_authority(&signed.member));
+        let signed = signed.ok().filter(|signed| !is_visitor(&signed.member, &signed.presence));
         signed.is_some_and(|signed| self.learn(signed, from, now))
     }
 
@@ -71,8 +71,8 @@ impl Node {
         spread: Spread,
         now: Now,
     ) -> Result<(), Refusal> {
-        let authority = self.links.get(link).is_some_and(|link| is_authority(&link.member));
-        if authority {
+        let visitor = self.links.get(link).is_some_and(Link::is_visitor);
+        if visitor {
             return Err(Refusal::new(Code::Malformed, "the authority keeps no directory"));
         }
         match spread {
@@ -159,7 +159,7 @@ impl Node {
 
     /// Some members' links by our own dice, wanted ones first.
     fn some_links(&mut self, count: usize) -> Vec<LinkId> {
-        let members = self.links.iter().filter(|(_, l)| l.ready && !is_authority(&l.member));
+        let members = self.links.iter().filter(|(_, l)| l.ready && !l.is_visitor());
         let mut all: Vec<(bool, LinkId)> = members.map(|(id, l)| (!l.wanted, id)).collect();
         let dice = self.jitter.below(u64::MAX);
         all.sort_by_key(|(surplus, id)| (*surplus, id.0.wrapping_mul(dice | 1)));

@@ -11,7 +11,7 @@ use crate::action::{Action, Call};
 use crate::dialling::DialFailure;
 use crate::leads::Lead;
 use crate::limits::{FORGET_MS, RENDEZVOUS_FIRST_MS};
-use crate::links::is_authority;
+use crate::links::is_visitor;
 
 impl Node {
     /// Replaces the addresses that a person gave without a name.
@@ -62,7 +62,8 @@ impl Node {
         for bytes in list {
             let signed = SignedPresence::verify(bytes, &network, &self.verifier, now.wall);
             let Ok(signed) = signed else { continue };
-            if signed.presence.node != self.settings.node && !is_authority(&signed.member) {
+            let visitor = is_visitor(&signed.member, &signed.presence);
+            if signed.presence.node != self.settings.node && !visitor {
                 self.introducers.heard(&signed.presence.node, &self.settings.node);
                 self.memory.keep(&signed, now.tick);
             }
@@ -110,7 +111,7 @@ impl Node {
     /// A node without links turns to everybody it remembers, first to those that introduce
     /// newcomers; once it has links, whoever never answered is let go.
     fn seek(&mut self, now: Now) {
-        if self.links.iter().any(|(_, link)| !is_authority(&link.member)) {
+        if self.links.iter().any(|(_, link)| !link.is_visitor()) {
             return self.let_go(now);
         }
         let rendezvous = self.memory.iter().any(|(_, _, rendezvous)| rendezvous);

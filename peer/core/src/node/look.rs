@@ -35,6 +35,7 @@ impl Node {
         self.look_at_overlay(now);
         self.look_around(now);
         self.look_at_traces(now);
+        self.look_at_renewal(now);
         self.post.forget();
         self.look_at_staleness(now.wall);
         if self.settings.refuse_when_stale && self.is_stale(now.wall) {

@@ -23,6 +23,7 @@ mod parked;
 mod policy;
 mod post;
 mod relay;
+mod renewal;
 mod talk;
 mod trace;
 mod twins;
@@ -58,6 +59,7 @@ use crate::memory::Memory;
 use crate::policing::Law;
 use crate::post::Post;
 use crate::random::Jitter;
+use crate::renewals::Renewals;
 use crate::signer::Signer;
 use crate::topology::Topology;
 use crate::traces::Traces;
@@ -67,6 +69,7 @@ use parked::Parked;
 
 pub use arrival::{Arrival, Decision};
 pub use post::{Intake, Owed, Receiver, Target};
+pub use renewal::Expected;
 pub use views::NodeView;
 
 /// What a node is told at its start.
@@ -125,6 +128,7 @@ pub struct Node {
     memory: Memory,
     introducers: Introducers,
     traces: Traces,
+    renewals: Renewals,
     twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
@@ -192,6 +196,7 @@ impl Node {
             memory: Memory::default(),
             introducers: Introducers::default(),
             traces: Traces::default(),
+            renewals: Renewals::default(),
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             circuits: Circuits::default(),
@@ -411,6 +416,7 @@ impl Node {
         self.feeding.ended(link);
         self.decrees.ended(link);
         self.traces.ended(link);
+        self.renewals.ended(link);
         self.post.unlinked(node, link);
         for request in self.mail.ended(link) {
             self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));

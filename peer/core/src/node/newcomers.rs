@@ -8,7 +8,7 @@ use shared::time::Now;
 use super::Node;
 use crate::action::Way;
 use crate::limits::{INTRODUCTION_MS, LINKS_MAX, RENDEZVOUS_RESERVE, RENDEZVOUS_REST_MS};
-use crate::links::{Direction, Link, LinkId, is_authority};
+use crate::links::{Direction, Link, LinkId};
 use crate::memory::RENDEZVOUS;
 
 impl Node {
@@ -53,7 +53,7 @@ impl Node {
         let introduced = |link: &Link| {
             link.ready
                 && link.direction == Direction::In
-                && !is_authority(&link.member)
+                && !link.is_visitor()
                 && !has_role(link)
                 && now.wall.ms_since(link.since) >= INTRODUCTION_MS
         };

@@ -7,7 +7,8 @@ use shared::time::Now;
 use shared::wire::{Ack, Body};
 
 use super::Node;
-use crate::action::{Action, Event, Way};
+use crate::action::{Action, Event, Of, Way};
+use crate::feeding::Back;
 use crate::links::LinkId;
 
 impl Node {
@@ -18,6 +19,9 @@ impl Node {
     pub fn handle_feed(&mut self, update: Update, now: Now) -> Result<u32, FeedError> {
         let before = self.position().number;
         let news = self.verifier.apply_feed(&mut self.feed, update, now.wall)?;
+        if news.fresh {
+            self.feeding.came_from(self.feed.position().number, None);
+        }
         Ok(self.adopt(&news, None, before, now))
     }
 
@@ -39,7 +43,7 @@ impl Node {
                 let number = self.position().number;
                 self.note_position(link, number);
                 if news.fresh {
-                    self.feeding.came_from(number, link);
+                    self.feeding.came_from(number, Some(link));
                 }
                 self.adopt(&news, Some(link), before, now);
                 let cut = self.feeding.cut_for(number);
@@ -154,8 +158,10 @@ impl Node {
 
     pub(super) fn carry_back(&mut self, link: LinkId, ack: Ack) {
         self.note_position(link, ack.number);
-        if let Some(back) = self.feeding.way_back(ack.number, &ack.node, link) {
-            self.send(back, &Body::FeedAck(ack));
+        match self.feeding.way_back(ack.number, &ack.node, link) {
+            Some(Back::Link(back)) => self.send(back, &Body::FeedAck(ack)),
+            Some(Back::Here) => self.push(Action::Acknowledged { of: Of::Feed, ack }),
+            None => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::{
     ANCHOR_MS, FORGET_PRESENCES, GOSSIP_WAITING_MAX, GOSSIP_WAITING_NODES_MAX, PRESENCE_EACH_MS,
     PRESENCE_MAX_MS, PRESENCE_MS, SURPLUS_MS,
 };
-use crate::links::{LinkId, RELAY_ROLE, is_authority};
+use crate::links::{LinkId, RELAY_ROLE};
 use crate::whom::Whom;
 
 /// What a broadcast holds, by its first octet.
@@ -176,7 +176,7 @@ impl Node {
 
     /// Anybody we have a link with may bring us in; without one, whoever was configured.
     fn seek_neighbour(&mut self, now: Now) {
-        let linked = self.links.iter().filter(|(_, l)| l.ready && !is_authority(&l.member));
+        let linked = self.links.iter().filter(|(_, l)| l.ready && !l.is_visitor());
         let linked: Vec<Whom> = linked.map(|(_, link)| Whom::of(link.member.node())).collect();
         match usize::try_from(self.jitter.below(linked.len() as u64)).map(|at| linked.get(at)) {
             Ok(Some(whom)) => self.gossip.handle_link(*whom, now.tick),
@@ -215,7 +215,7 @@ impl Node {
     fn close_surplus(&mut self, now: Now) {
         let surplus = |link: &crate::links::Link| {
             let idle = now.tick.ms_since(link.opened) >= SURPLUS_MS;
-            link.ready && !link.wanted && !link.theirs_wanted && idle && !is_authority(&link.member)
+            link.ready && !link.wanted && !link.theirs_wanted && idle && !link.is_visitor()
         };
         let surplus = self.links.iter().filter(|(_, link)| surplus(link));
         for link in surplus.map(|(id, _)| id).collect::<Vec<_>>() {
@@ -227,7 +227,7 @@ impl Node {
     /// one.
     pub(super) fn close_idle(&mut self, now: Now) -> bool {
         let idle = self.links.iter().filter(|(_, link)| {
-            link.ready && !link.wanted && !link.theirs_wanted && !is_authority(&link.member)
+            link.ready && !link.wanted && !link.theirs_wanted && !link.is_visitor()
         });
         let oldest = idle.min_by_key(|(_, link)| link.opened).map(|(id, _)| id);
         if let Some(oldest) = oldest {

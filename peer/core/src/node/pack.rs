@@ -10,7 +10,7 @@ use shared::wire::Pack;
 
 use super::Node;
 use crate::action::{Action, Class, Outcome, RequestId};
-use crate::links::{LinkId, is_authority};
+use crate::links::LinkId;
 
 impl Node {
     /// An application has something for the one that listens at a node now. Nothing waits here:
@@ -30,7 +30,7 @@ impl Node {
 
     pub(super) fn take_pack(&mut self, link: LinkId, pack: Pack, now: Now) -> Result<(), Refusal> {
         let Some(entry) = self.links.get(link) else { return Ok(()) };
-        if is_authority(&entry.member) {
+        if entry.is_visitor() {
             return Err(Refusal::new(Code::Malformed, "the authority sends no messages"));
         }
         let from = entry.member.node().clone();

@@ -11,9 +11,10 @@ use shared::verify::Member;
 use shared::wire::{Ack, Body};
 
 use super::Node;
-use crate::action::{Action, Event, Way};
+use crate::action::{Action, Event, Of, Way};
 use crate::dialling::{By, DialFailure};
-use crate::links::{Direction, LinkId, is_authority};
+use crate::feeding::Back;
+use crate::links::{Direction, Link, LinkId, is_authority};
 use crate::policing::Novelty;
 
 impl Node {
@@ -31,16 +32,19 @@ impl Node {
 
     /// Takes what our certificate says of us: after a renewal it may be something else.
     pub fn set_attributes(&mut self, attributes: Attributes) {
+        self.settings.roles = attributes.roles.iter().cloned().collect();
+        self.presence.roles.clone_from(&self.settings.roles);
         self.settings.attributes = attributes;
     }
 
-    /// A policy from our own disk.
+    /// A policy from our own disk, or brought in by a person.
     ///
     /// # Errors
     /// [`PolicyError`]; nothing has changed then.
     pub fn handle_policy(&mut self, bytes: &[u8], now: Now) -> Result<(), PolicyError> {
         let signed = self.verify_policy(bytes, now)?;
         if self.law.novelty(signed.policy.number, bytes) == Novelty::News {
+            self.decrees.came_from(signed.policy.number, None);
             self.adopt_policy(signed, None, now);
         }
         Ok(())
@@ -59,7 +63,7 @@ impl Node {
         let novelty = self.law.novelty(number, bytes);
         match (novelty, self.verify_policy(bytes, now)) {
             (Novelty::News, Ok(signed)) => {
-                self.decrees.came_from(number, link);
+                self.decrees.came_from(number, Some(link));
                 self.adopt_policy(signed, Some(link), now);
                 self.acknowledge_policy(link);
             }
@@ -128,20 +132,28 @@ impl Node {
         count
     }
 
-    /// What the other side lacks, if ours is newer than `theirs`; the authority has it.
+    /// What the other side lacks, if ours is newer than `theirs`; an authority on a visit has it.
     pub(super) fn send_policy(&mut self, link: LinkId, theirs: u64) {
-        let authority = self.links.get(link).is_none_or(|link| is_authority(&link.member));
+        let visitor = self.links.get(link).is_none_or(Link::is_visitor);
         let newer = self.law.number() > theirs;
-        let statement = self.law.statement().filter(|_| newer && !authority);
+        let statement = self.law.statement().filter(|_| newer && !visitor);
         if let Some(bytes) = statement.map(<[u8]>::to_vec) {
             self.send(link, &Body::Policy(bytes));
         }
     }
 
     pub(super) fn carry_policy_ack_back(&mut self, link: LinkId, ack: Ack) {
-        if let Some(back) = self.decrees.way_back(ack.number, &ack.node, link) {
-            self.send(back, &Body::PolicyAck(ack));
+        match self.decrees.way_back(ack.number, &ack.node, link) {
+            Some(Back::Link(back)) => self.send(back, &Body::PolicyAck(ack)),
+            Some(Back::Here) => self.push(Action::Acknowledged { of: Of::Policy, ack }),
+            None => {}
         }
+    }
+
+    /// Whether we are the authority ourselves.
+    pub(super) fn is_the_authority(&self) -> bool {
+        self.settings.node.as_str() == NodeName::AUTHORITY
+            && self.settings.attributes.has_role(NodeName::AUTHORITY)
     }
 
     fn own(&self) -> Who<'_> {
@@ -150,7 +162,7 @@ impl Node {
 
     /// Whether a link with a member is allowed: whoever dials, asks.
     pub(super) fn may_connect(&self, member: &Member, direction: Direction) -> Result<(), Refusal> {
-        if is_authority(member) {
+        if is_authority(member) || self.is_the_authority() {
             return Ok(());
         }
         let (own, theirs) = (self.own(), who(member));

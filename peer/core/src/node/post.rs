@@ -11,7 +11,7 @@ use shared::wire::{Batch, Body, Number, Page, Post, Priority, Taken, Verdict};
 
 use super::Node;
 use crate::action::{Action, Class};
-use crate::links::{LinkId, is_authority};
+use crate::links::LinkId;
 use crate::post::{Effect, StreamId, StreamView, Want};
 
 /// To whom a message goes.
@@ -186,7 +186,7 @@ impl Node {
 
     pub(super) fn take_post(&mut self, link: LinkId, post: Post, now: Now) -> Result<(), Refusal> {
         let Some(entry) = self.links.get(link) else { return Ok(()) };
-        if is_authority(&entry.member) {
+        if entry.is_visitor() {
             return Err(Refusal::new(Code::Malformed, "the authority sends no messages"));
         }
         let from = entry.member.node().clone();

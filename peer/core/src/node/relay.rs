@@ -14,7 +14,7 @@ use super::Node;
 use crate::action::{Action, Call, Event};
 use crate::circuits::{CircuitBounds, CircuitId, End};
 use crate::dialling::{By, DialFailure, Way};
-use crate::links::{Direction, Link, LinkId, RELAY_ROLE, is_authority};
+use crate::links::{Direction, Link, LinkId, RELAY_ROLE};
 
 impl Node {
     /// Somebody asks for a circuit to a node. The random token goes to that node; whoever brings it
@@ -30,7 +30,7 @@ impl Node {
         now: Now,
     ) -> Result<CircuitId, Refusal> {
         self.verifier.recheck(asker, now.wall)?;
-        if is_authority(asker) || !self.is_relay() {
+        if !self.is_relay() {
             return Err(Refusal::new(Code::Policy, "this node is no relay for it"));
         }
         let unreachable = || Refusal::new(Code::Unreachable, format!("{to} is not linked here"));

@@ -8,7 +8,7 @@ use shared::wire::{Body, Message, Receipt};
 use super::Node;
 use crate::action::{Action, Event, Outcome, RequestId};
 use crate::dialling::{By, DialFailure};
-use crate::links::{LinkId, is_authority};
+use crate::links::LinkId;
 
 impl Node {
     /// A frame came on a link. A refusal ends the link: the driver tells the other side the code.
@@ -53,6 +53,7 @@ impl Node {
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),
+            Body::Renewal(renewal) => self.take_renewal(link, renewal, now),
             Body::Post(post) => return self.take_post(link, post, now),
             Body::Spread(spread) => return self.take_spread(link, spread, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
@@ -68,7 +69,7 @@ impl Node {
 
     fn take_message(&mut self, link: LinkId, message: Message, now: Now) -> Result<(), Refusal> {
         let Some(entry) = self.links.get(link) else { return Ok(()) };
-        if is_authority(&entry.member) {
+        if entry.is_visitor() {
             return Err(Refusal::new(Code::Malformed, "the authority sends no messages"));
         }
         let (from, instance) = (entry.member.node().clone(), entry.presence.instance);

@@ -11,7 +11,7 @@ use shared::wire::{Body, Hop, Trace};
 use super::Node;
 use crate::action::{Action, Outcome, RequestId};
 use crate::limits::TRACE_FANOUT;
-use crate::links::{LinkId, is_authority};
+use crate::links::LinkId;
 use crate::traces::Waits;
 
 impl Node {
@@ -35,7 +35,7 @@ impl Node {
     }
 
     fn take_question(&mut self, link: LinkId, id: u64, to: &NodeName, hops: u8, now: Now) {
-        let member = self.links.get(link).is_some_and(|link| !is_authority(&link.member));
+        let member = self.links.get(link).is_some_and(|link| !link.is_visitor());
         if !member || !self.traces.may_ask(link, now.tick) {
             return;
         }
@@ -73,7 +73,7 @@ impl Node {
     /// A few neighbours, other ones each time.
     fn some_neighbours(&mut self, but: Option<LinkId>) -> Vec<LinkId> {
         let member = |link: &LinkId| {
-            self.links.get(*link).is_some_and(|link| link.ready && !is_authority(&link.member))
+            self.links.get(*link).is_some_and(|link| link.ready && !link.is_visitor())
         };
         let all = self.links.iter().map(|(id, _)| id);
         let mut others: Vec<LinkId> = all.filter(|id| Some(*id) != but).filter(member).collect();
