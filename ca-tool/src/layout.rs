@@ -111,6 +111,12 @@ impl Layout {
         self.root.join("profiles").join(format!("{name}.yaml"))
     }
 
+    /// Where the authority's own peer runs while it is online: a bundle without a key.
+    #[must_use]
+    pub fn mesh(&self) -> PathBuf {
+        self.root.join("mesh")
+    }
+
     /// The lock that serialises programs.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

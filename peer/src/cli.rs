@@ -2,9 +2,11 @@
 //!
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
+mod running;
+
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use peer::config::is_listen;
 use peer::control::post::To;
@@ -15,6 +17,8 @@ use shared::presence::is_address;
 use shared::time::parse_duration_s;
 use shared::wire::{Number, Priority};
 
+pub(crate) use running::{JoinArgs, Log, RunArgs, RunningArgs};
+
 /// A node of a private network: links to the others, sends and receives messages.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,7 +26,9 @@ use shared::wire::{Number, Priority};
     version,
     max_term_width = 100,
     after_help = "\
-Start here, with a bundle from `ca-tool enroll`:
+Start here, with a string from `ca-tool invite`:
+  peer join conclave:…
+Or with a bundle from `ca-tool enroll`:
   peer run alice.bundle --listen 0.0.0.0:7400
   peer status alice.bundle
   peer send alice.bundle bob hello
@@ -120,61 +126,6 @@ pub(crate) struct BundleArgs {
     /// The bundle.
     #[arg(env = "CONCLAVE_BUNDLE")]
     pub(crate) bundle: PathBuf,
-}
-
-/// `join`
-#[derive(Debug, Args)]
-pub(crate) struct JoinArgs {
-    /// The string, from conclave: to its end; - reads it from stdin.
-    #[arg(value_name = "STRING")]
-    pub(crate) string: String,
-    /// The bundle to make; NODE.bundle unless given.
-    #[arg(long, value_name = "PLACE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Make the bundle and do not run it.
-    #[arg(long)]
-    pub(crate) no_run: bool,
-    /// How it runs then.
-    #[command(flatten)]
-    pub(crate) running: RunningArgs,
-}
-
-/// How a peer runs.
-#[derive(Debug, Args)]
-pub(crate) struct RunningArgs {
-    /// Where to listen, instead of where node.yaml says; port 0 is any free one, and
-    /// `none` is nowhere: relays connect this node.
-    #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
-    pub(crate) listen: Option<String>,
-    /// A peer to dial, besides those of node.yaml; without a name, whoever of the network is there.
-    #[arg(long, value_name = "[NAME=]HOST:PORT", value_parser = dialled)]
-    pub(crate) peer: Vec<(Option<NodeName>, String)>,
-    /// Announce and look for nothing on the local network.
-    #[arg(long)]
-    pub(crate) no_lan: bool,
-    /// How log lines look; what is logged says CONCLAVE_LOG.
-    #[arg(long, value_enum, default_value = "text")]
-    pub(crate) log: Log,
-}
-
-/// `run`
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// The bundle.
-    #[arg(env = "CONCLAVE_BUNDLE")]
-    pub(crate) bundle: PathBuf,
-    /// How it runs.
-    #[command(flatten)]
-    pub(crate) running: RunningArgs,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Log {
-    /// A line a person reads.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// `send`

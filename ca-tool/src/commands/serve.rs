@@ -29,7 +29,7 @@ pub(super) fn run(desk: &Desk<'_>, args: &ServeArgs) -> Result<(), Fault> {
     serve::run(authority, &how, |served| {
         let value = json!({
             "network": network, "listening": served.listening.to_string(),
-            "metrics": served.metrics,
+            "mesh": served.mesh.to_string(), "metrics": served.metrics,
             "addresses": served.around().addresses,
         });
         let mut lines = vec![format!("the authority of {network} answers on {}", served.listening)];

@@ -26,32 +26,32 @@ struct Answers {
 
 /// The numbers that are published.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Numbers {
-    pub(super) feed: u64,
+pub(crate) struct Numbers {
+    pub(crate) feed: u64,
     /// 0: there is none to publish.
-    pub(super) policy: u64,
+    pub(crate) policy: u64,
     /// Whether the policy was sent: only then is it acknowledged.
-    pub(super) policy_sent: bool,
+    pub(crate) policy_sent: bool,
 }
 
 /// Who is expected, and who has acknowledged.
-pub(super) struct Listening {
+pub(crate) struct Listening {
     numbers: Numbers,
     news: News,
     start: Instant,
     peers: BTreeMap<NodeName, Answers>,
     early: BTreeMap<NodeName, Answers>,
-    pub(super) all_known: bool,
+    pub(crate) all_known: bool,
 }
 
 impl Listening {
-    pub(super) fn new(numbers: Numbers, news: News, start: Instant) -> Self {
+    pub(crate) fn new(numbers: Numbers, news: News, start: Instant) -> Self {
         let (peers, early) = (BTreeMap::new(), BTreeMap::new());
         Self { numbers, news, start, peers, early, all_known: false }
     }
 
     /// Expects a node that said it has the policy of that number.
-    pub(super) fn expect(&mut self, node: NodeName, policy: u64, what: &Publish) {
+    pub(crate) fn expect(&mut self, node: NodeName, policy: u64, what: &Publish) {
         let wanted = what.about.as_ref() != Some(&node) && !is_ours(&node);
         if wanted && self.peers.len() < EXPECTED_MAX {
             let early = self.early.remove(&node).unwrap_or_default();
@@ -60,14 +60,14 @@ impl Listening {
         }
     }
 
-    pub(super) fn take_feed(&mut self, ack: &Ack) {
+    pub(crate) fn take_feed(&mut self, ack: &Ack) {
         if ack.number >= self.numbers.feed {
             let answer = self.answer(ack);
             self.note(ack, |answers| answers.feed = answers.feed.or(Some(answer)));
         }
     }
 
-    pub(super) fn take_policy(&mut self, ack: &Ack) {
+    pub(crate) fn take_policy(&mut self, ack: &Ack) {
         if ack.number >= self.numbers.policy {
             let answer = self.answer(ack);
             self.note(ack, |answers| answers.policy = answers.policy.or(Some(answer)));
@@ -87,7 +87,7 @@ impl Listening {
         }
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let waits_for_policy = self.news != News::Feed && self.numbers.policy_sent;
         self.all_known
             && self.peers.values().all(|answers| {
@@ -97,11 +97,11 @@ impl Listening {
     }
 
     /// Whether the peer we are linked with took anything, going by who has answered.
-    pub(super) fn was_heard(&self) -> bool {
+    pub(crate) fn was_heard(&self) -> bool {
         self.peers.values().any(|answers| answers.feed.or(answers.policy).is_some())
     }
 
-    pub(super) fn into_peers(self) -> Vec<PeerReport> {
+    pub(crate) fn into_peers(self) -> Vec<PeerReport> {
         let report = |(node, answers): (NodeName, Answers)| PeerReport {
             node,
             ms: answers.feed.map(|(ms, _)| ms),

@@ -29,12 +29,12 @@ pub use link::LinkError;
 use crate::authority::Authority;
 use crate::error::CaError;
 use link::Link;
-use listening::{Listening, Numbers};
+pub(crate) use listening::{Listening, Numbers};
 
 /// How long a peer may take to accept the connection, and again for the handshake.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long acknowledgements are waited for.
-const ACKS: Duration = Duration::from_secs(5);
+pub(crate) const ACKS: Duration = Duration::from_secs(5);
 
 /// Whose acknowledgements are waited for. Whatever a peer lacks, it is sent both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -181,7 +181,7 @@ pub fn publish(authority: &Authority, what: &Publish) -> Result<Report, CaError>
 }
 
 /// Members whose certificates live and who were not seen.
-fn absent(
+pub(crate) fn absent(
     authority: &Authority,
     what: &Publish,
     report: &Report,

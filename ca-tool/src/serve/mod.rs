@@ -2,9 +2,9 @@
 //! time, and answers other `ca-tool` commands.
 //!
 //! ```text
-//!   nodes ── TLS ── http ─▶ desk ─▶ Authority ─▶ store
-//!                                      ▲
-//!                 keeper (feed, own certificate, log)
+//!   nodes ─── TLS ─── http ──▶ desk ──▶ Authority ──▶ store
+//!   members ─ links ─ mesh ────▲           ▲
+//!                        keeper (feed, own certificate, log)
 //! ```
 //!
 //! **Invariant:** while this runs, the folder's lock is held; what is answered is on the disk.
@@ -14,6 +14,7 @@ mod desk;
 mod http;
 mod keeper;
 mod limits;
+mod mesh;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use host::clock::Clock;
 use host::fault::Fault;
 use shared::limits::JOIN_ADDRESSES_MAX;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,8 +32,11 @@ use crate::ask::Ground;
 use crate::ask::server::{Answering, Server};
 use crate::authority::{Authority, Surroundings};
 use crate::error::CaError;
+use crate::publish::Publish;
 use desk::Desk;
 use http::Door;
+use keeper::Keeper;
+use mesh::Mesh;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -52,9 +57,12 @@ pub struct Serve {
 pub struct Served {
     /// Where it listens.
     pub listening: SocketAddr,
+    /// Where members link with it.
+    pub mesh: SocketAddr,
     /// Where Prometheus asks.
     pub metrics: Option<SocketAddr>,
     desk: Arc<Desk>,
+    peer: Arc<Mesh>,
     stop: watch::Sender<bool>,
     /// Whoever may have an answer under way.
     answering: Vec<JoinHandle<()>>,
@@ -104,17 +112,26 @@ impl Served {
         let identity = Arc::new(listener(&authority)?);
         let desk = Arc::new(Desk::new(authority, how.grace_s, clock));
         desk.meet(|around| around.addresses = addresses(how, listening));
+        let peer = Arc::new(Mesh::enter(&desk.authority, &how.mesh).await?);
+        keeper::introduce(&desk, &peer, how).await;
         let (stop, stopped) = watch::channel(false);
         let door = Door::new(Arc::clone(&desk), Arc::clone(&identity), clock, stopped.clone());
         let control = Server::bind(desk.authority.layout().folder())?;
-        let control = control.run(answering_from(Arc::clone(&desk)), stopped.clone());
+        let answers = answering_from(Arc::clone(&desk), Arc::clone(&peer));
+        let control = control.run(answers, stopped.clone());
         let mut answering = vec![tokio::spawn(Arc::new(door).keep(tcp)), tokio::spawn(control)];
         let metrics = loopback.as_ref().map(|(_, at)| *at);
         if let Some((tcp, _)) = loopback {
             answering.push(tokio::spawn(http::keep_loopback(tcp, Arc::clone(&desk), stopped)));
         }
-        let others = vec![tokio::spawn(keeper::keep(Arc::clone(&desk), identity))];
-        Ok(Self { listening, metrics, desk, stop, answering, others })
+        let requests = peer.renewals().await;
+        let keeper = Keeper { desk: Arc::clone(&desk), door: identity, peer: Arc::clone(&peer) };
+        let others = vec![
+            tokio::spawn(keeper.keep(how.clone())),
+            tokio::spawn(mesh::certify(Arc::clone(&desk), requests)),
+        ];
+        let mesh = peer.listening;
+        Ok(Self { listening, mesh, metrics, desk, peer, stop, answering, others })
     }
 
     /// What new nodes are told of the network.
@@ -132,33 +149,46 @@ impl Served {
         for task in self.answering {
             let _ = tokio::time::timeout(limits::STOP, task).await;
         }
+        self.peer.leave().await;
     }
 }
 
 /// How commands beside us are answered.
-fn answering_from(desk: Arc<Desk>) -> Answering {
+fn answering_from(desk: Arc<Desk>, peer: Arc<Mesh>) -> Answering {
+    let runtime = Handle::current();
     Arc::new(move |ask| {
         let authority: &Authority = &desk.authority;
+        let publisher = |authority: &Authority, what: &Publish| {
+            if what.via.is_empty() {
+                // Questions are answered on threads that may wait.
+                return runtime.block_on(peer.publish(authority, what));
+            }
+            crate::publish::publish(authority, what)
+        };
         ask.answer(Ground {
             registry: authority,
             authority: Some(authority),
-            publisher: &crate::publish::publish,
+            publisher: &publisher,
             around: &desk.around(),
         })
     })
 }
 
-/// Where nodes reach us; on a machine that nobody else can reach, its own programs.
+/// Where nodes reach the door.
 fn addresses(how: &Serve, listening: SocketAddr) -> Vec<String> {
-    if !how.advertise.is_empty() {
-        return how.advertise.clone();
-    }
-    let mut addresses = peer::daemon::advertised(listening);
-    addresses.truncate(JOIN_ADDRESSES_MAX);
+    let mut addresses = how.advertise.clone();
     if addresses.is_empty() {
-        addresses.push(format!("127.0.0.1:{}", listening.port()));
+        addresses = reachable(listening);
     }
+    addresses.truncate(JOIN_ADDRESSES_MAX);
     addresses
+}
+
+/// Where a socket is reached from elsewhere; on a machine that nobody else can reach, from its own
+/// programs.
+fn reachable(listening: SocketAddr) -> Vec<String> {
+    let addresses = peer::daemon::advertised(listening);
+    if addresses.is_empty() { vec![format!("127.0.0.1:{}", listening.port())] } else { addresses }
 }
 
 /// The certificate shown at the door: ours, the issuing one, and the root, for whoever knows no

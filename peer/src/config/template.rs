@@ -58,14 +58,15 @@ impl fmt::Display for Template {
              network: {network}\n\
              node: {node}\n\
              \n\
-             # Where it listens: HOST:PORT. Port 0 takes any free one and tells the peers which.\n\
-             # `none` listens nowhere: others reach this node through members with the role relay.\n\
+             # Where it listens: HOST:PORT. Port 0 takes any free one and tells the peers.\n\
+             # `none` listens nowhere: others reach this node through members with the role\n\
+             # relay.\n\
              listen: \"{listen}\"\n\
              \n\
              # Peers it dials. One is enough: they tell it of the others.\n\
              peers:{peers}\n\
              \n\
-             # Addresses it dials without knowing whose they are, for example  [\"192.0.2.7:7400\"]\n\
+             # Addresses it dials without knowing whose they are, such as  [\"192.0.2.7:7400\"]\n\
              seeds: {seeds}\n\
              \n\
              # Find peers on the local network by multicast DNS, and be found: on, or off, or\n\

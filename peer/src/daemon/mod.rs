@@ -37,5 +37,6 @@ pub use authority::{Acknowledgement, NewsError, RenewalRequest, Spread};
 pub use fabric::{DirectFabric, Fabric};
 pub use interfaces::advertised;
 pub use live::{Courier, Listener};
+pub use peer_core::Of;
 pub use post::{gone_item, waiting};
 pub use start::{Daemon, FindBy, Start, run};

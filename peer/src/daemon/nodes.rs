@@ -2,13 +2,18 @@
 
 use host::fault::Fault;
 use peer_core::{NodeView, RequestId, Standing};
+use shared::join::KnownPeer;
+use shared::limits::ADDRESSES_MAX;
 use shared::name::NodeName;
 use shared::time::{Now, Timestamp};
 use shared::wire::Hop;
+use tokio::sync::oneshot;
 
 use super::control::{Desk, describe_outcome};
 use super::driver::Driver;
 use super::fabric::Fabric;
+use super::news::News;
+use super::start::Daemon;
 use super::view::{Answer, Ask, Traffic};
 use crate::control::nodes::{Certificate, NodeLink, NodeStatus, Path, Said, Step, Way};
 use crate::control::protocol::{Direction, Outcome};
@@ -33,6 +38,23 @@ impl<F: Fabric> Driver<F> {
             (view, traffic)
         };
         self.node.nodes(now).into_iter().map(with).collect()
+    }
+}
+
+impl Daemon {
+    /// Nodes that others can dial, with their addresses; those that are linked with us first.
+    pub async fn acquaintances(&self) -> Vec<KnownPeer> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.news.send(News::Asked { ask: Ask::Nodes, reply }).await;
+        let Ok(Answer::Nodes(mut nodes, _)) = answer.await else { return Vec::new() };
+        nodes.retain(|(view, _)| !view.own && !view.addresses.is_empty());
+        nodes.sort_by_key(|(view, _)| view.link.is_none());
+        let known = |(view, _): (NodeView, Traffic)| {
+            let mut addresses = view.addresses;
+            addresses.truncate(ADDRESSES_MAX);
+            KnownPeer { node: view.node, addresses }
+        };
+        nodes.into_iter().map(known).collect()
     }
 }
 
