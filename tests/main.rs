@@ -19,6 +19,7 @@ mod dates;
 mod demo;
 mod discovery;
 mod feed;
+mod first_five_minutes;
 mod hostile;
 mod house;
 mod instance;
