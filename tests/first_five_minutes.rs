@@ -90,8 +90,8 @@ impl Stage {
         Self { place, running: Vec::new(), string: String::new(), turned_out: false }
     }
 
-    /// A person takes longer to type than machines to find each other: every one that runs is linked
-    /// with the others before the next command to one of them.
+    /// A person takes longer to type than machines to find each other: every one that runs is
+    /// linked with the others before the next command to one of them.
     fn type_slowly(&self, program: &str, folder: &Path, args: &[String]) {
         let Some(bundle) = args.iter().find(|arg| arg.ends_with(".bundle")) else { return };
         if program != "peer" || self.turned_out {
