@@ -20,7 +20,7 @@ fn the_demonstration_runs_within_a_minute() {
     assert!(output.status.success(), "{said}\n{wrong}");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     let (_, shown) = said.split_once("Shown:").unwrap();
-    for line in ["three nodes linked", "foreign-authority", "cut on 2/2 peers", "(revoked)"] {
+    for line in ["three nodes joined", "foreign-authority", "cut on 2/2 peers", "(revoked)"] {
         assert!(shown.contains(line), "{line} is not in {shown}");
     }
 }
