@@ -3,6 +3,11 @@
 //! Two directories are compared by 256 sums (exclusive or) of the numbers of their statements, by
 //! node: equal ones say so in 2 KiB, unequal ones name only what is in the sums that differ.
 //!
+//! A network may be larger than the directory. A full one is *crowded*: it keeps those whose rank
+//! is lowest, a number drawn from the node's name and our own seed. So everybody holds a sample of
+//! his own that no order of arrival and no number of repetitions can bias (Bortnikov and others,
+//! Brahms, 2009). Crowded directories have nothing to compare; samples are exchanged instead.
+//!
 //! **Invariant:** only presences that were verified are kept, and never one of a barred node.
 //! **Invariant:** the sums are those of the statements held.
 
@@ -24,11 +29,17 @@ struct Known {
     heard: Tick,
     id: StatementId,
     whom: Whom,
+    rank: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Directory {
     bound: usize,
+    seed: u64,
+    crowded: bool,
+    /// Nobody was heard of before this.
+    silent_since: Tick,
+    by_rank: BTreeMap<u64, NodeName>,
     known: BTreeMap<NodeName, Known>,
     numbers: BTreeMap<Whom, NodeName>,
     by_id: BTreeMap<StatementId, NodeName>,
@@ -36,9 +47,21 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(bound: usize) -> Self {
-        let (known, numbers, by_id) = Default::default();
-        Self { bound, known, numbers, by_id, sums: vec![0; DIGEST_SUMS] }
+    pub(crate) fn new(bound: usize, seed: u64) -> Self {
+        let (known, numbers, by_id, by_rank) = Default::default();
+        let (crowded, silent_since) = (false, Tick::from_ms(0));
+        let sums = vec![0; DIGEST_SUMS];
+        Self { bound, seed, crowded, silent_since, by_rank, known, numbers, by_id, sums }
+    }
+
+    /// Whether there are more nodes than this holds: it was full, and still is by three quarters.
+    pub(crate) const fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// How many more it would take from anybody.
+    pub(crate) fn room(&self) -> usize {
+        self.bound.saturating_sub(self.known.len())
     }
 
     /// Whether exactly this statement is known: most of what arrives is, and is then not even
@@ -50,8 +73,16 @@ impl Directory {
 
     /// Whether a presence is newer than what is known, so that verifying it is worth the work.
     pub(crate) fn wants(&self, presence: &Presence) -> bool {
-        let older = self.known.get(&presence.node);
-        older.is_none_or(|known| presence.supersedes(&known.signed.presence))
+        match self.known.get(&presence.node) {
+            Some(known) => presence.supersedes(&known.signed.presence),
+            None => self.has_room_for(&presence.node),
+        }
+    }
+
+    /// Whether there is room, or somebody of a higher rank who would give way.
+    fn has_room_for(&self, node: &NodeName) -> bool {
+        let ranks_lower = |(worst, _): (&u64, _)| Whom::of(node).rank(self.seed) < *worst;
+        self.room() > 0 || self.by_rank.last_key_value().is_some_and(ranks_lower)
     }
 
     /// Whether a presence and what is known cannot both be the one run of an uncopied bundle.
@@ -90,25 +121,57 @@ impl Directory {
     /// there always is.
     pub(crate) fn keep(&mut self, signed: SignedPresence, linked: bool, now: Tick) -> bool {
         let node = signed.presence.node.clone();
-        let room = self.known.len() < self.bound || linked || self.known.contains_key(&node);
-        if !room || !self.wants(&signed.presence) {
+        let welcome = linked && !self.known.contains_key(&node);
+        if !welcome && !self.wants(&signed.presence) {
             return false;
         }
-        self.remove(&node);
+        self.take_out(&node);
         let (id, whom) = (id_of(&signed.bytes), Whom::of(&node));
+        let rank = whom.rank(self.seed);
         self.add_up(whom, id);
         self.numbers.insert(whom, node.clone());
         self.by_id.insert(id, node.clone());
-        self.known.insert(node, Known { signed, heard: now, id, whom });
+        self.by_rank.insert(rank, node.clone());
+        self.known.insert(node, Known { signed, heard: now, id, whom, rank });
+        self.crowded |= self.known.len() >= self.bound;
         true
     }
 
+    /// Over the bound, whoever has the highest rank and is not needed gives way; says who.
+    pub(crate) fn crowd_out(&mut self, needed: impl Fn(&NodeName) -> bool) -> Option<NodeName> {
+        if self.known.len() <= self.bound {
+            return None;
+        }
+        let gone = self.by_rank.values().rev().find(|node| !needed(node)).cloned()?;
+        self.remove(&gone);
+        Some(gone)
+    }
+
     pub(crate) fn remove(&mut self, node: &NodeName) {
+        self.take_out(node);
+        self.crowded &= self.known.len() > self.bound / 4 * 3;
+    }
+
+    fn take_out(&mut self, node: &NodeName) {
         if let Some(gone) = self.known.remove(node) {
             self.add_up(gone.whom, gone.id);
             self.numbers.remove(&gone.whom);
             self.by_id.remove(&gone.id);
+            self.by_rank.remove(&gone.rank);
         }
+    }
+
+    /// Some of those whom `fresh` accepts, by a random number.
+    pub(crate) fn sample(
+        &self,
+        dice: u64,
+        count: usize,
+        fresh: impl Fn(&Presence) -> bool,
+    ) -> Vec<Vec<u8>> {
+        let from_there = self.by_id.range(dice..).chain(self.by_id.range(..dice));
+        let known = from_there.filter_map(|(_, node)| self.known.get(node));
+        let fresh = known.filter(|known| fresh(&known.signed.presence));
+        fresh.take(count).map(|known| known.signed.bytes.to_vec()).collect()
     }
 
     /// Forgets whoever was silent for so long and is not linked; says whom.
@@ -118,6 +181,9 @@ impl Directory {
         silence_ms: u64,
         linked: impl Fn(&NodeName) -> bool,
     ) -> Vec<NodeName> {
+        if now.ms_since(self.silent_since) < silence_ms {
+            return Vec::new();
+        }
         let silent = |known: &Known| now.ms_since(known.heard) >= silence_ms;
         let gone: Vec<NodeName> = self
             .known
@@ -128,6 +194,7 @@ impl Directory {
         for node in &gone {
             self.remove(node);
         }
+        self.silent_since = self.known.values().map(|known| known.heard).min().unwrap_or(now);
         gone
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Gossip {
     /// For each neighbour: control messages, broadcasts.
     budgets: BTreeMap<Whom, (Bucket, Bucket)>,
     control_bytes: usize,
+    /// Whether broadcasts are heard and passed on.
+    carries: bool,
     wishes: VecDeque<Wish>,
 }
 
@@ -74,6 +76,7 @@ impl Gossip {
             timer_count: 0,
             budgets: BTreeMap::new(),
             control_bytes: 0,
+            carries: true,
             wishes: VecDeque::new(),
         };
         gossip.handle(InEvent::Command(TOPIC, Command::Join(Vec::new())), now);
@@ -95,6 +98,12 @@ impl Gossip {
             let timer = entry.remove();
             self.handle(InEvent::TimerExpired(timer), now);
         }
+    }
+
+    /// Whether broadcasts are heard and passed on. Where none can hold what they tell, the few of
+    /// newcomers who do not know that yet end here.
+    pub(crate) const fn set_carries(&mut self, carries: bool) {
+        self.carries = carries;
     }
 
     /// There is a link: if nobody is our neighbour yet, this one may bring us in.
@@ -120,7 +129,7 @@ impl Gossip {
         let (control, data) = self.budgets.entry(from).or_insert_with(full);
         let control = match message.kind() {
             MessageKind::Control if control.take(GOSSIP_CONTROL, now) => frame.len(),
-            MessageKind::Data if data.take(GOSSIP_DATA, now) => 0,
+            MessageKind::Data if self.carries && data.take(GOSSIP_DATA, now) => 0,
             MessageKind::Control | MessageKind::Data => return Some(()),
         };
         self.control_bytes += control;

@@ -15,6 +15,12 @@ impl Whom {
         Self(half)
     }
 
+    /// Where it stands in an order that only the holder of the seed knows.
+    pub(crate) fn rank(self, seed: u64) -> u64 {
+        let hash = sha256(&[self.0.as_slice(), &seed.to_be_bytes()].concat());
+        hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
     /// Which of the 256 sums of a digest it counts in.
     pub(crate) const fn sum(self) -> u8 {
         let [first, ..] = self.0;

@@ -204,7 +204,7 @@ impl Node {
             self.send_expected(link);
         } else {
             if direction == Direction::Out {
-                self.send_digest(link);
+                self.send_digest(link, now);
             }
             self.join_overlay(link, &node, now);
             if news {
@@ -222,8 +222,11 @@ impl Node {
         self.begin_punch(link, now);
     }
 
-    /// A newcomer's presence, to everybody else.
+    /// A newcomer's presence, to everybody else; where not everybody can be known, samples do.
     fn pass_on(&mut self, node: &NodeName, now: Now) {
+        if self.directory.is_crowded() {
+            return;
+        }
         if let Some(bytes) = self.directory.signed(node).map(|signed| Arc::clone(&signed.bytes)) {
             self.broadcast_presence(&bytes, now);
         }

@@ -4,15 +4,20 @@
 //! what it holds where they differ, and each sends what the other lacks. Whoever learnt something
 //! by it compares with a few others soon: so two halves of a network that meet again become one,
 //! link by link, and where nothing is new it costs 2 KiB.
+//!
+//! A crowded directory, one of a network larger than itself, differs from every other and always
+//! will. It sends a sample where it would send sums, and answers sums with a larger one.
 
 use shared::name::NodeName;
-use shared::presence::SignedPresence;
+use shared::presence::{Presence, SignedPresence};
 use shared::refusal::{Code, Refusal};
 use shared::time::Now;
 use shared::wire::{Body, Spread, StatementId};
 
 use super::Node;
-use crate::limits::{DIGEST_FANOUT, DIGEST_MISSED_MS, DIGEST_MS, DIGEST_SOON_MS};
+use crate::limits::{
+    DIGEST_FANOUT, DIGEST_MISSED_MS, DIGEST_MS, DIGEST_SOON_MS, PRESENCES_PER_FRAME, SAMPLE,
+};
 use crate::links::{Link, LinkId, is_visitor};
 
 impl Node {
@@ -34,7 +39,7 @@ impl Node {
             let missed = said.node != from && now.wall.ms_since(said.at) >= DIGEST_MISSED_MS;
             news |= self.take_presence(bytes, &from, now) && missed;
         }
-        if news {
+        if news && !self.directory.is_crowded() {
             let soon = now.tick.plus_ms(DIGEST_SOON_MS);
             self.digest_due = self.digest_due.min(soon);
             self.digest_news = true;
@@ -60,7 +65,11 @@ impl Node {
         signed.is_some_and(|signed| self.learn(signed, from, now))
     }
 
-    pub(super) fn send_digest(&mut self, link: LinkId) {
+    /// The sums of what we hold, or a sample of it if others cannot hold the same.
+    pub(super) fn send_digest(&mut self, link: LinkId, now: Now) {
+        if self.directory.is_crowded() {
+            return self.send_sample(link, SAMPLE, now);
+        }
         let digest = self.directory.digest();
         self.send(link, &Body::Spread(Spread::Digest(digest)));
     }
@@ -80,7 +89,7 @@ impl Node {
                 let malformed = || Refusal::new(Code::Malformed, "an unreadable broadcast");
                 self.take_gossip(link, &frame, now).ok_or_else(malformed)?;
             }
-            Spread::Digest(sums) => self.take_digest(link, &sums),
+            Spread::Digest(sums) => self.take_digest(link, &sums, now),
             Spread::Holds(lists) => self.take_holds(link, &lists),
             Spread::Lacks(ids) => {
                 let nodes = self.directory.nodes_of(&ids);
@@ -91,7 +100,20 @@ impl Node {
         Ok(())
     }
 
-    fn take_digest(&mut self, link: LinkId, sums: &[u64]) {
+    /// Some of those we know, by our own dice. What was signed too long ago is not
+    /// passed on: a node that is gone would otherwise never be forgotten by all.
+    fn send_sample(&mut self, link: LinkId, count: usize, now: Now) {
+        let dice = self.jitter.below(u64::MAX);
+        let silence_ms = i64::try_from(self.forget_ms()).unwrap_or(i64::MAX);
+        let fresh = |said: &Presence| now.wall.ms_since(said.at) < silence_ms;
+        let sample = self.directory.sample(dice, count, fresh);
+        self.send_lists(link, vec![sample]);
+    }
+
+    fn take_digest(&mut self, link: LinkId, sums: &[u64], now: Now) {
+        if self.directory.is_crowded() {
+            return self.send_sample(link, PRESENCES_PER_FRAME, now);
+        }
         let differing = self.directory.differing(sums);
         let mut lists: Vec<(u8, Vec<StatementId>)> = Vec::new();
         let mut count = 0;
@@ -111,7 +133,8 @@ impl Node {
     }
 
     fn take_holds(&mut self, link: LinkId, theirs: &[(u8, Vec<StatementId>)]) {
-        let (lacked, ours) = self.directory.compare(theirs);
+        let (mut lacked, ours) = self.directory.compare(theirs);
+        lacked.truncate(self.directory.room());
         for ids in lacked.chunks(shared::limits::SPREAD_IDS_MAX) {
             self.send(link, &Body::Spread(Spread::Lacks(ids.to_vec())));
         }
@@ -143,17 +166,38 @@ impl Node {
             self.digest_news = false;
             self.digest_due = now.tick.plus_ms(self.jitter.around(DIGEST_MS));
             for link in self.some_links(fanout) {
-                self.send_digest(link);
+                self.send_digest(link, now);
             }
         }
+        self.crowd_out();
         let (links, silence) = (&self.links, self.forget_ms());
         let linked = |node: &NodeName| links.member_link(node).is_some();
         for node in self.directory.forget(now.tick, silence, linked) {
-            self.topology.give_up(&node);
-            if !self.dialling.is_configured(&node) {
-                self.dialling.forget(&node);
-                self.introducers.forget(&node);
-            }
+            self.lose_sight(&node);
+        }
+    }
+
+    /// A directory over its bound lets go whom we need least.
+    pub(super) fn crowd_out(&mut self) {
+        let (links, topology) = (&self.links, &self.topology);
+        let needed = |node: &NodeName| {
+            links.member_link(node).is_some() || topology.is_partial() && topology.wants(node)
+        };
+        let mut gone = Vec::new();
+        while let Some(node) = self.directory.crowd_out(needed) {
+            gone.push(node);
+        }
+        for node in gone {
+            self.lose_sight(&node);
+        }
+    }
+
+    /// It is not in the directory any more, and not for what it did.
+    fn lose_sight(&mut self, node: &NodeName) {
+        self.topology.give_up(node);
+        if !self.dialling.is_configured(node) {
+            self.dialling.forget(node);
+            self.introducers.forget(node);
         }
     }
 

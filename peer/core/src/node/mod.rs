@@ -181,7 +181,7 @@ impl Node {
             feed,
             links: Links::default(),
             dialling: Dialling::new(),
-            directory: Directory::new(settings.directory_max),
+            directory: Directory::new(settings.directory_max, settings.seed),
             gossip: Gossip::new(&settings.node, settings.seed, settings.epoch, now.tick),
             topology: Topology::new(settings.full_mesh),
             parked: Vec::new(),
@@ -383,16 +383,20 @@ impl Node {
     }
 
     /// Tells everybody where we are: in a small network on each link, and by broadcast, for those
-    /// we have no link with. Without a neighbour to broadcast to, digests bring it about.
+    /// we have no link with. Without a neighbour to broadcast to, digests bring it about. In one
+    /// that no directory holds, only those we are linked with: samples take it further.
     fn announce(&mut self, now: Now) {
         let statement = self.presence_bytes.clone();
-        if !self.topology.is_partial() {
+        let crowded = self.directory.is_crowded();
+        if crowded || !self.topology.is_partial() {
             let body = Body::Presences(vec![statement.clone()], false);
             for link in self.ready_links() {
                 self.send(link, &body);
             }
         }
-        self.broadcast_presence(&statement, now);
+        if !crowded {
+            self.broadcast_presence(&statement, now);
+        }
     }
 
     fn ready_links(&self) -> Vec<LinkId> {
@@ -443,6 +447,7 @@ impl Node {
                 // It may have become known only after it was linked.
                 self.dialling.linked(node);
             }
+            self.crowd_out();
         }
         news
     }

@@ -29,6 +29,7 @@ impl Node {
     /// Octets of the broadcast machine came on a link.
     pub(super) fn take_gossip(&mut self, link: LinkId, frame: &[u8], now: Now) -> Option<()> {
         let from = Whom::of(self.links.get(link)?.member.node());
+        self.gossip.set_carries(!self.directory.is_crowded());
         self.gossip.handle_frame(from, frame, now.tick)?;
         self.grant_wishes(now);
         Some(())
