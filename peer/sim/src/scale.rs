@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use peer_core::limits::{PRESENCE_EACH_MS, PRESENCE_MS};
+use peer_core::limits::{DIRECTORY_MAX, PRESENCE_EACH_MS, PRESENCE_MS};
 use serde::{Deserialize, Serialize};
 use shared::feed::Act;
 
@@ -17,6 +17,14 @@ use crate::gauge;
 use crate::wires::{RECORD_OVERHEAD, SEGMENT_OVERHEAD, Weather};
 use crate::world::{Plan, World};
 
+/// Nodes up to which everybody knows everybody here, and all start at once.
+const EVERYBODY_MAX: usize = 1_024;
+/// Presences a node keeps in larger networks: everybody's would be the square of the nodes.
+const DIRECTORY: usize = 512;
+/// How long those are left alone before they are watched, and how long they are watched, in ms.
+const QUIET_MS: u64 = 60_000;
+/// Between two starts there, in ms: a hundred machines a second.
+const START_EACH_MS: u64 = 10;
 /// From one node to another, in ms.
 pub const ONE_WAY_MS: u64 = 50;
 /// The losses tried, in percent; the first is the one that targets are for.
@@ -127,7 +135,7 @@ pub fn measure(nodes: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Scale {
     let mut world = World::planned(&plan(nodes, seed));
     let connected_ms = world.until("one network", CONVERGE_MS, is_one_network_now_and_then());
     say(&format!("{nodes} nodes are one network after {connected_ms} ms"));
-    world.run_to(idle_ms(nodes));
+    settle(&mut world, nodes);
     let memory_kib = (gauge::resident_kib() - before_kib) / nodes as f64;
     let (links, known) = (links(&world), known(&world));
     say(&format!("links {links:?}, known {known:?}, {memory_kib:.0} KiB a node"));
@@ -161,7 +169,7 @@ pub fn measure(nodes: usize, seed: u64, say: &mut dyn FnMut(&str)) -> Scale {
 pub fn measure_idle(nodes: usize, seed: u64) -> Idle {
     let mut world = World::planned(&plan(nodes, seed));
     world.until("one network", CONVERGE_MS, is_one_network_now_and_then());
-    world.run_to(idle_ms(nodes));
+    settle(&mut world, nodes);
     idle(&mut world)
 }
 
@@ -169,14 +177,32 @@ pub fn measure_idle(nodes: usize, seed: u64) -> Idle {
 /// the first time it did so after a third more or less of [`PRESENCE_MS`], because it knew nobody
 /// yet; from then on it waits as long as its directory says, a third more or less.
 fn idle_ms(nodes: usize) -> u64 {
+    if nodes > EVERYBODY_MAX {
+        return QUIET_MS;
+    }
     let wait_ms = (nodes as u64 * PRESENCE_EACH_MS).max(PRESENCE_MS);
     (PRESENCE_MS + wait_ms) / 3 * 2
 }
 
-/// All start at once; one in a hundred is an introducer.
+/// Lets a network come to rest.
+fn settle(world: &mut World, nodes: usize) {
+    if nodes > EVERYBODY_MAX {
+        world.run(idle_ms(nodes));
+    } else {
+        world.run_to(idle_ms(nodes));
+    }
+}
+
+/// One in a hundred is an introducer.
 fn plan(size: usize, seed: u64) -> Plan {
     let weather = Weather { one_way_ms: ONE_WAY_MS, loss_percent: LOSSES[0] };
-    Plan { size, seed, weather, introducers: (size / 100).max(3), start_ms: 0 }
+    let start_ms = if size > EVERYBODY_MAX { size as u64 * START_EACH_MS } else { 0 };
+    let (introducers, directory_max) = ((size / 100).max(3), directory_max(size));
+    Plan { size, seed, weather, introducers, start_ms, directory_max }
+}
+
+const fn directory_max(size: usize) -> usize {
+    if size > EVERYBODY_MAX { DIRECTORY } else { DIRECTORY_MAX }
 }
 
 /// Looks twice a simulated second.

@@ -7,6 +7,7 @@ mod trouble;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use peer_core::limits::DIRECTORY_MAX;
 use peer_core::{Action, Call, DialFailure, Ended, Event, LinkId, Node, Settings, Signer};
 use shared::feed::{Act, Feed};
 use shared::id::{InstanceId, sha256};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub introducers: usize,
     /// Over how many ms the starts are spread.
     pub start_ms: u64,
+    /// Presences a node keeps at most.
+    pub directory_max: usize,
 }
 
 impl Plan {
@@ -42,7 +45,7 @@ impl Plan {
     #[must_use]
     pub const fn small(size: usize, seed: u64) -> Self {
         let weather = Weather { one_way_ms: 10, loss_percent: 0 };
-        Self { size, seed, weather, introducers: 1, start_ms: 0 }
+        Self { size, seed, weather, introducers: 1, start_ms: 0, directory_max: DIRECTORY_MAX }
     }
 }
 
@@ -103,6 +106,7 @@ pub struct World {
     /// What a partition holds up.
     held: Vec<Happening>,
     introducers: usize,
+    directory_max: usize,
     seed: u64,
     /// What all hosts' verifiers share.
     verified: Verifier,
@@ -139,6 +143,7 @@ impl World {
             by_address: BTreeMap::new(),
             held: Vec::new(),
             introducers: plan.introducers.max(1),
+            directory_max: plan.directory_max,
             seed: plan.seed,
         };
         for _ in 0..plan.size {
@@ -196,7 +201,7 @@ impl World {
             own: own_ids(verifier, &papers.chain, now.wall),
             refuse_when_stale: false,
             full_mesh: peer_core::limits::FULL_MESH,
-            directory_max: peer_core::limits::DIRECTORY_MAX,
+            directory_max: self.directory_max,
             epoch: self.epoch,
             seed: self.seed ^ ((index as u64) << 16) ^ boot,
         };
