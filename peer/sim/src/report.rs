@@ -45,7 +45,11 @@ pub fn table(folder: &Path) -> Result<String> {
     Ok(tables(&all.values().collect::<Vec<_>>()))
 }
 
-fn read(folder: &Path) -> Result<BTreeMap<usize, Scale>> {
+/// The figures that a folder has, by the number of nodes.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn read(folder: &Path) -> Result<BTreeMap<usize, Scale>> {
     let path = folder.join("scale.json");
     if !path.exists() {
         return Ok(BTreeMap::new());
