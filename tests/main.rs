@@ -23,6 +23,7 @@ mod first_five_minutes;
 mod hostile;
 mod house;
 mod instance;
+mod joining;
 mod judges;
 mod live;
 mod messages;

@@ -245,7 +245,7 @@ fn spawn(through: &[String], bundle: &Path, listen: &str, args: &[String]) -> (C
 }
 
 /// The first line of a program; its stdout is read on to its end, so that it never blocks.
-fn first_line(stdout: ChildStdout) -> Option<String> {
+pub(crate) fn first_line(stdout: ChildStdout) -> Option<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines() {
@@ -256,6 +256,6 @@ fn first_line(stdout: ChildStdout) -> Option<String> {
     receiver.recv_timeout(Duration::from_secs(20)).ok()
 }
 
-fn read(log: &Path) -> String {
+pub(crate) fn read(log: &Path) -> String {
     std::fs::read_to_string(log).unwrap_or_default()
 }

@@ -20,6 +20,8 @@ pub mod ground;
 pub mod lan;
 pub mod mole;
 pub mod network;
+pub mod online;
+pub mod pipe;
 pub mod programs;
 pub mod raw;
 pub mod seat;
@@ -33,6 +35,7 @@ pub use daemon::Peer;
 pub use lan::Switch;
 pub use mole::{Mole, Plan};
 pub use network::Network;
+pub use online::{Joining, Machine, Online};
 pub use raw::{Ear, Hearing, Trap};
 
 /// How long a scenario waits for what should take milliseconds; generous, because two cores run
