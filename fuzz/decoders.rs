@@ -9,6 +9,9 @@ use std::hint::black_box;
 use shared::archive::Shelf;
 use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
 use shared::feed::{Entry, Part, Staging, read_file, write_file};
+use shared::join::{
+    Answer, Failure, Grant, JoinRequest, JoinString, RenewRequest, StringError, TimeThere,
+};
 use shared::policy::{Policy, SignedPolicy};
 use shared::presence::SignedPresence;
 use shared::receipt::Receipt;
@@ -20,7 +23,7 @@ use shared::wire::{Body, split};
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 12] = [
+pub(crate) const ALL: [(&str, Decoder); 15] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -33,6 +36,9 @@ pub(crate) const ALL: [(&str, Decoder); 12] = [
     ("archive", archive),
     ("policy", policy),
     ("receipt", receipt),
+    ("join_string", join_string),
+    ("join_asked", join_asked),
+    ("join_answered", join_answered),
 ];
 
 /// X.509 certificates, and with them the attributes extension.
@@ -128,4 +134,39 @@ pub(crate) fn receipt(bytes: &[u8]) {
     if let Some(receipt) = Receipt::from_bytes(bytes) {
         assert_eq!(Receipt::from_bytes(&receipt.to_bytes()), Some(receipt));
     }
+}
+
+/// A join string, as somebody types it; what is wrong with it has words.
+pub(crate) fn join_string(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match JoinString::parse(&text) {
+        Ok(string) => assert_eq!(JoinString::parse(&string.reveal()), Ok(string)),
+        Err(error) => assert!(!black_box(StringError::hint(&error)).is_empty()),
+    }
+}
+
+/// What the authority's door is asked, before anything is known of who asks.
+pub(crate) fn join_asked(bytes: &[u8]) {
+    if let Some(request) = JoinRequest::from_bytes(bytes) {
+        black_box(request::read(&request.csr).is_ok());
+        assert_eq!(JoinRequest::from_bytes(&request.to_bytes()), Some(request));
+    }
+    if let Some(request) = RenewRequest::from_bytes(bytes) {
+        assert_eq!(RenewRequest::from_bytes(&request.to_bytes()), Some(request));
+    }
+}
+
+/// What whoever answers there says.
+pub(crate) fn join_answered(bytes: &[u8]) {
+    if let Some(answer) = Answer::from_bytes(bytes) {
+        black_box(Grant::from_bytes(&answer.grant));
+        assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
+    }
+    if let Some(grant) = Grant::from_bytes(bytes) {
+        assert_eq!(Grant::from_bytes(&grant.to_bytes()), Some(grant));
+    }
+    if let Some(failure) = Failure::from_bytes(bytes) {
+        assert_eq!(Failure::from_bytes(&failure.to_bytes()), Some(failure));
+    }
+    black_box(TimeThere::from_bytes(bytes));
 }

@@ -7,11 +7,15 @@
 
 use std::path::PathBuf;
 
+use minicbor::bytes::ByteVec;
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
-use shared::join::{self, Failure};
+use shared::id::SpkiHash;
+use shared::join::{
+    self, Answer, Failure, JoinRequest, JoinString, KnownPeer, RenewRequest, Secret, TimeThere,
+};
 use shared::key::{Algorithm, PrivateKey};
-use shared::name::{Label, NodeName};
+use shared::name::{Label, NetworkName, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
 use shared::time::Timestamp;
@@ -49,6 +53,7 @@ fn main() {
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
     seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
     seed("receipt", &[&receipt().to_bytes()]);
+    join(&requests[0], &alice);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
     for (at, part) in parts.iter().enumerate() {
@@ -89,6 +94,38 @@ fn main() {
     seed("frame", &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
     seed_at("frame", 99, &frames.concat());
     posts().iter().zip(40..).for_each(|(frame, at)| seed_at("frame", at, frame));
+}
+
+/// What is said while a machine joins.
+fn join(csr: &[u8], member: &Credentials) {
+    let node = NodeName::parse("carol").unwrap();
+    let network = NetworkName::parse("mesh.example").unwrap();
+    let (secret, exporter, at) = (Secret::new([7; 32]), [1; 32], Timestamp::from_s(1));
+    let addresses = vec!["192.0.2.1:7443".to_owned()];
+    let (invitation, key) = (secret.id().unwrap(), secret.proof_key().unwrap());
+    let pin = SpkiHash::new([9; 32]);
+    let string = JoinString { network: network.clone(), addresses: addresses.clone(), pin, secret };
+    seed("join_string", &[string.reveal().as_bytes()]);
+    let proof = key.prove_request(&exporter, csr);
+    let asked = JoinRequest { invitation, csr: csr.to_vec(), proof };
+    seed("join_asked", &[&asked.to_bytes(), &RenewRequest { csr: csr.to_vec() }.to_bytes()]);
+    let certs = |range: &[Vec<u8>]| range.iter().cloned().map(ByteVec::from).collect();
+    let grant = join::Grant {
+        network,
+        node: node.clone(),
+        chain: certs(&member.chain),
+        roots: certs(&member.chain[1..]),
+        feed: Some(vec![4; 90].into()),
+        policy: None,
+        peers: vec![KnownPeer { node, addresses: addresses.clone() }],
+        authority: addresses,
+        at,
+    };
+    let grant = grant.to_bytes();
+    let proof = key.prove_grant(&exporter, &grant);
+    let failure = Failure::new(join::Code::Denied, "no", at).to_bytes();
+    let answer = Answer { grant: grant.clone(), proof }.to_bytes();
+    seed("join_answered", &[&answer, &grant, &failure, &TimeThere { at }.to_bytes()]);
 }
 
 /// What is said about queued messages.
