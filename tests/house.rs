@@ -165,6 +165,19 @@ fn the_documented_refusals_are_the_refusals() {
 }
 
 #[test]
+fn the_documented_codes_of_joining_are_the_codes() {
+    let text = tree::text("docs/joining.md");
+    let documented: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let known: Vec<&str> = shared::join::Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(documented, known);
+    for part in text.split("### `").skip(1) {
+        let (cause, remedy) = part.split_once("**Remedy.**").unwrap();
+        assert!(cause.contains("**Cause.**") && remedy.trim().len() > 10, "{part}");
+    }
+}
+
+#[test]
 fn nothing_names_a_machine_or_puts_things_off() {
     // Put together here, so that this file does not name them either.
     let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["/ro", "ot/"], ["/ho", "me/"]];
@@ -195,6 +208,7 @@ fn what_a_visitor_looks_for_is_there() {
         "docs/refusals.md",
         "docs/certificates.md",
         "docs/feed.md",
+        "docs/joining.md",
         "docs/messages.md",
         "docs/policy.md",
         "contrib/peer.service",

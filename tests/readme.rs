@@ -57,9 +57,14 @@ fn replay(transcript: &str, folder: &std::path::Path) {
 
 #[test]
 fn every_command_in_the_papers_exists() {
-    for paper in
-        ["README.md", "docs/refusals.md", "docs/feed.md", "docs/certificates.md", "docs/policy.md"]
-    {
+    for paper in [
+        "README.md",
+        "docs/refusals.md",
+        "docs/feed.md",
+        "docs/certificates.md",
+        "docs/policy.md",
+        "docs/joining.md",
+    ] {
         for command in tree::text(paper).split('`').filter(|code| code.starts_with("ca-tool ")) {
             let verb = command.split_whitespace().nth(1).unwrap();
             if verb.starts_with(|c: char| c.is_ascii_lowercase()) {
