@@ -26,7 +26,7 @@ pub struct Panel {
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 380.0;
-const LEFT: f64 = 74.0;
+const LEFT: f64 = 92.0;
 const RIGHT: f64 = 36.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 116.0;
