@@ -86,10 +86,18 @@ fn look(desk: &Desk, door: &tls::Listener, record: bool) -> Result<Due, CaError>
         authority.refresh_feed()?;
         due.feed_signed = true;
     }
-    if let Some((count, last)) = record.then(|| desk.take_unlogged()).flatten() {
-        authority.note_refusals(count, &last)?;
+    if record {
+        note_refusals(desk)?;
     }
     Ok(due)
+}
+
+/// Writes into the log what was refused since the last time.
+pub(super) fn note_refusals(desk: &Desk) -> Result<(), CaError> {
+    match desk.take_unlogged() {
+        Some((count, last)) => desk.authority.note_refusals(count, &last),
+        None => Ok(()),
+    }
 }
 
 /// Learns whom newcomers may dial first: the authority's own peer, then whoever is there. One of

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Connections at once: an idle one costs about 30 kB.
 pub(super) const CONNECTIONS_MAX: usize = 2048;
+/// Files there should be room for: the connections, and the mesh, the store and the socket.
+pub(super) const FILES_WANTED: u64 = 4096;
 /// Of these from one address (an IPv6 host owns its /64): a site behind one NAT.
 pub(super) const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// Handshakes one address may begin after a pause: all machines of a site after a power cut.

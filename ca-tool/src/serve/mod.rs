@@ -102,6 +102,7 @@ impl Served {
     /// # Errors
     /// [`Fault`] if an address is taken or the authority's own certificate cannot be made.
     pub async fn start(authority: Arc<Authority>, how: &Serve) -> Result<Self, Fault> {
+        make_room();
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
         let clock = Clock::start();
         let (tcp, listening) = bind(&how.listen).await?;
@@ -149,6 +150,11 @@ impl Served {
         for task in self.answering {
             let _ = tokio::time::timeout(limits::STOP, task).await;
         }
+        let desk = Arc::clone(&self.desk);
+        let noted = tokio::task::spawn_blocking(move || keeper::note_refusals(&desk)).await;
+        if let Ok(Err(error)) = noted {
+            tracing::warn!("what was refused is not in the log: {error}");
+        }
         self.peer.leave().await;
     }
 }
@@ -172,6 +178,14 @@ fn answering_from(desk: Arc<Desk>, peer: Arc<Mesh>) -> Answering {
             around: &desk.around(),
         })
     })
+}
+
+/// Room for every connection that the door lets in.
+fn make_room() {
+    let (may, wanted) = (host::open_files::raise_limit(), limits::FILES_WANTED);
+    if may < wanted {
+        tracing::warn!("only {may} files may be open, {wanted} are wanted: raise LimitNOFILE");
+    }
 }
 
 /// Where nodes reach the door.

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod files;
 pub mod lock;
 pub mod log;
+pub mod open_files;
 pub mod passphrase;
 pub mod random;
 pub mod seal;
