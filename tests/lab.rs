@@ -165,9 +165,8 @@ impl Lab {
     /// `ca-tool` on the authority's own host.
     fn office(&self, line: &str) {
         let inside = self.ground.inside("office");
-        let (first, rest) = inside.split_first().unwrap();
-        let mut command = programs::command_through(first, rest, "ca-tool");
-        let output = command.current_dir(self.network.path()).args(line.split(' ')).output();
+        let mut command = programs::command_through(&inside, "ca-tool", self.network.path());
+        let output = command.args(line.split(' ')).output();
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "ca-tool {line}: {said}");

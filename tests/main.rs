@@ -12,6 +12,7 @@
 )]
 
 mod approved;
+mod besieged;
 mod blind;
 mod bounds;
 mod corpus;
@@ -22,6 +23,7 @@ mod feed;
 mod first_five_minutes;
 mod hostile;
 mod house;
+mod impostor;
 mod instance;
 mod joining;
 mod judges;

@@ -234,9 +234,9 @@ fn spawn(through: &[String], bundle: &Path, listen: &str, args: &[String]) -> (C
     let start = STARTS.fetch_add(1, Ordering::Relaxed);
     let name = bundle.file_name().unwrap().to_str().unwrap();
     let log = bundle.with_file_name(format!("{name}.{start}.log"));
-    let mut command = match through.split_first() {
-        Some((program, rest)) => programs::command_through(program, rest, "peer"),
-        None => programs::command("peer", Path::new(".")),
+    let mut command = match through {
+        [] => programs::command("peer", Path::new(".")),
+        first => programs::command_through(first, "peer", Path::new(".")),
     };
     command.arg("run").arg(bundle).args(["--listen", listen, "--log", "text"]).args(args);
     let errors = File::create(&log).unwrap();

@@ -15,9 +15,11 @@
 )]
 
 pub mod adversary;
+pub mod caller;
 pub mod daemon;
 pub mod ground;
 pub mod lan;
+pub mod middle;
 pub mod mole;
 pub mod network;
 pub mod online;
@@ -31,8 +33,10 @@ pub mod tree;
 use std::time::{Duration, Instant};
 
 pub use adversary::{Credentials, Forge};
+pub use caller::Caller;
 pub use daemon::Peer;
 pub use lan::Switch;
+pub use middle::Middle;
 pub use mole::{Mole, Plan};
 pub use network::Network;
 pub use online::{Joining, Machine, Online};

@@ -48,9 +48,18 @@ impl Online {
     /// As [`Online::start`].
     #[must_use]
     pub fn serve(folder: &Path, listen: &str, more: &[&str]) -> Self {
+        Self::serve_through(&["env"], folder, listen, more)
+    }
+
+    /// The same, started by another program.
+    ///
+    /// # Panics
+    /// As [`Online::start`].
+    #[must_use]
+    pub fn serve_through(first: &[&str], folder: &Path, listen: &str, more: &[&str]) -> Self {
         static STARTS: AtomicU32 = AtomicU32::new(0);
         let log = folder.join(format!("serve.{}.log", STARTS.fetch_add(1, Ordering::Relaxed)));
-        let mut child = programs::command("ca-tool", folder)
+        let mut child = programs::command_through(first, "ca-tool", folder)
             .args(["serve", "--listen", listen, "--mesh", "127.0.0.1:0"])
             .args(more)
             .stdout(Stdio::piped())
@@ -72,6 +81,12 @@ impl Online {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The folder it was started in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.folder
     }
 
     /// Its process id.

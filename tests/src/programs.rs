@@ -1,5 +1,6 @@
 //! The programs under test, found beside the test program, and what they say when run.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -29,10 +30,10 @@ pub fn command(program: &str, folder: &Path) -> Command {
 
 /// A program of this workspace, started by another one with its arguments before.
 #[must_use]
-pub fn command_through(first: &str, rest: &[String], program: &str) -> Command {
-    let mut command = Command::new(first);
-    command.args(rest).arg(path_of(program));
-    bare(&mut command, Path::new("."));
+pub fn command_through<S: AsRef<OsStr>>(first: &[S], program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(&first[0]);
+    command.args(&first[1..]).arg(path_of(program));
+    bare(&mut command, folder);
     command
 }
 

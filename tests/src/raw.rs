@@ -408,7 +408,7 @@ pub fn ticket_keeper(credentials: &Credentials) -> Arc<ClientConfig> {
     Arc::new(permissive(Some(credentials)))
 }
 
-fn permissive(credentials: Option<&Credentials>) -> ClientConfig {
+pub(crate) fn permissive(credentials: Option<&Credentials>) -> ClientConfig {
     let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
         ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -429,6 +429,17 @@ pub(crate) fn server_config(credentials: &Credentials) -> Arc<ServerConfig> {
         .with_client_cert_verifier(Arc::new(Anyone))
         .with_cert_resolver(certified(credentials));
     config.alpn_protocols = vec![ALPN.to_vec(), ALPN_RELAY.to_vec()];
+    Arc::new(config)
+}
+
+/// A server's configuration that asks nobody for a certificate.
+pub(crate) fn door_config(credentials: &Credentials, alpn: &[u8]) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(certified(credentials));
+    config.alpn_protocols = vec![alpn.to_vec()];
     Arc::new(config)
 }
 
