@@ -30,6 +30,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::limits::{AHEAD_S, GRANT_FEED_BYTES_MAX};
 use shared::name::NodeName;
 use shared::pem;
+use tls::Pinned;
 
 use crate::bundle::{self, Paths};
 use crate::config::Template;
@@ -84,23 +85,82 @@ pub async fn join(
     if let Some(out) = out.filter(|out| out.symlink_metadata().is_ok()) {
         return Err(FileError::Exists { path: out.to_owned() }.into());
     }
-    let (mut call, root, algorithm) = connect(string).await?;
-    let ahead_ms = compare_clocks(&mut call).await?;
-    tell(Progress::Reached { address: call.address.clone(), ahead_ms });
-    let place = Place::prepare(string, out, algorithm)?;
-    let proof_key = string.secret.proof_key().map_err(|e| Fault::failed(e.to_string()))?;
-    let grant = ask(string, &mut call, &place, &proof_key, &mut tell).await?;
-    let installed = place.complete(string, &root, &grant, &call.address)?;
+    let mut knock = Knock::at(string).await?;
+    tell(Progress::Reached { address: knock.call.address.clone(), ahead_ms: knock.ahead_ms });
+    let place = Place::prepare(string, out, knock.algorithm)?;
+    let grant = knock.ask(&place.csr, || tell(Progress::Waiting { spki: place.spki })).await?;
+    let installed = place.complete(string, &knock.root, &grant, &knock.call.address)?;
     let bundle = place.name(out, &grant.node)?;
-    Ok(Joined { bundle, installed, ahead_ms })
+    Ok(Joined { bundle, installed, ahead_ms: knock.ahead_ms })
+}
+
+/// An authority that was reached by a string, and whose clock agrees with ours.
+pub struct Knock<'a> {
+    string: &'a JoinString,
+    call: Call,
+    root: Vec<u8>,
+    /// Of new keys in its network.
+    pub algorithm: Algorithm,
+    /// By how many ms its clock is ahead of ours.
+    pub ahead_ms: i64,
+}
+
+impl<'a> Knock<'a> {
+    /// Connects, and compares the clocks.
+    ///
+    /// # Errors
+    /// [`Fault`]; the string is not spent.
+    pub async fn at(string: &'a JoinString) -> Result<Self, Fault> {
+        let (mut call, pinned) = connect(string).await?;
+        let ahead_ms = compare_clocks(&mut call).await?;
+        let Pinned { root, algorithm } = pinned;
+        Ok(Self { string, call, root, algorithm, ahead_ms })
+    }
+
+    /// Proves, asks, waits where it has to be waited (`on_wait` is told once), and believes the
+    /// answer only with its proof. Nothing in the grant is verified yet.
+    ///
+    /// # Errors
+    /// [`Fault`] says whether the string can be used again.
+    pub async fn ask(&mut self, csr: &[u8], on_wait: impl FnOnce()) -> Result<Grant, Fault> {
+        let fault = |error: shared::key::KeyError| Fault::failed(error.to_string());
+        let key = self.string.secret.proof_key().map_err(fault)?;
+        let invitation = self.string.secret.id().map_err(fault)?;
+        let (mut tries, mut on_wait) = (0, Some(on_wait));
+        loop {
+            let proof = key.prove_request(&self.call.exporter, csr);
+            let request = JoinRequest { invitation, csr: csr.to_vec(), proof }.to_bytes();
+            let answer = self.call.ask(Method::POST, "/v1/join", request, ANSWER_BYTES_MAX).await;
+            match answer {
+                Ok(Ok(bytes)) => return believe(self.string, &self.call, &key, &bytes),
+                Ok(Err(failure)) if failure.code == Code::Waiting => {
+                    tries = 0;
+                    if let Some(tell) = on_wait.take() {
+                        tell();
+                    }
+                }
+                Ok(Err(failure)) if failure.code.is_passing() && tries < TRIES_MAX => tries += 1,
+                Ok(Err(failure)) => return Err(refused(&failure)),
+                Err(error) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::debug!("asked again: {error}");
+                    if let Ok((again, _)) = connect(self.string).await {
+                        self.call = again;
+                    }
+                }
+                Err(error) => return Err(lost(&error)),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
 }
 
 /// The first address that the authority answers at.
-async fn connect(string: &JoinString) -> Result<(Call, Vec<u8>, Algorithm), Fault> {
+async fn connect(string: &JoinString) -> Result<(Call, Pinned), Fault> {
     let mut failures = Vec::new();
     for address in &string.addresses {
         match Call::pinned(address, &string.network, string.pin).await {
-            Ok((call, pinned)) => return Ok((call, pinned.root, pinned.algorithm)),
+            Ok(reached) => return Ok(reached),
             Err(error @ CallError::Foreign { .. }) => {
                 return Err(Fault::refused(error.to_string()).hint(
                     "somebody else answers there, or the string is of another network: nothing was \
@@ -118,7 +178,7 @@ async fn connect(string: &JoinString) -> Result<(Call, Vec<u8>, Algorithm), Faul
 async fn compare_clocks(call: &mut Call) -> Result<i64, Fault> {
     let (start, before) = (Instant::now(), host::clock::wall());
     let answer = call.ask(Method::GET, "/v1/time", Vec::new(), 64).await;
-    let bytes = answer.map_err(lost)?.map_err(|failure| refused(&failure))?;
+    let bytes = answer.map_err(|error| lost(&error))?.map_err(|failure| refused(&failure))?;
     let there = TimeThere::from_bytes(&bytes)
         .ok_or_else(|| Fault::failed("the authority does not tell its time"))?;
     let half_ms = i64::try_from(start.elapsed().as_millis() / 2).unwrap_or(0);
@@ -135,45 +195,6 @@ async fn compare_clocks(call: &mut Call) -> Result<i64, Fault> {
     .hint("set the clock right; the string is not spent and can be used again"))
 }
 
-/// Proves, asks, waits where it has to be waited, and believes the answer only with its proof.
-async fn ask(
-    string: &JoinString,
-    call: &mut Call,
-    place: &Place,
-    key: &ProofKey,
-    tell: &mut impl FnMut(Progress),
-) -> Result<Grant, Fault> {
-    let invitation = string.secret.id().map_err(|e| Fault::failed(e.to_string()))?;
-    let (mut tries, mut told) = (0, false);
-    loop {
-        let request = JoinRequest {
-            invitation,
-            csr: place.csr.clone(),
-            proof: key.prove_request(&call.exporter, &place.csr),
-        };
-        match call.ask(Method::POST, "/v1/join", request.to_bytes(), ANSWER_BYTES_MAX).await {
-            Ok(Ok(bytes)) => return believe(string, call, key, &bytes),
-            Ok(Err(failure)) if failure.code == Code::Waiting => {
-                tries = 0;
-                if !std::mem::replace(&mut told, true) {
-                    tell(Progress::Waiting { spki: place.spki });
-                }
-            }
-            Ok(Err(failure)) if failure.code.is_passing() && tries < TRIES_MAX => tries += 1,
-            Ok(Err(failure)) => return Err(refused(&failure)),
-            Err(error) if tries < TRIES_MAX => {
-                tries += 1;
-                tracing::debug!("asked again: {error}");
-                if let Ok((again, ..)) = connect(string).await {
-                    *call = again;
-                }
-            }
-            Err(error) => return Err(lost(error)),
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
 fn believe(string: &JoinString, call: &Call, key: &ProofKey, bytes: &[u8]) -> Result<Grant, Fault> {
     let nonsense = || Fault::failed("the authority's answer cannot be read");
     let answer = Answer::from_bytes(bytes).ok_or_else(nonsense)?;
@@ -188,7 +209,7 @@ fn believe(string: &JoinString, call: &Call, key: &ProofKey, bytes: &[u8]) -> Re
     Ok(grant)
 }
 
-fn lost(error: CallError) -> Fault {
+fn lost(error: &CallError) -> Fault {
     Fault::failed(error.to_string())
         .hint("type the same command again: the key is kept, and the string is still this key's")
 }
