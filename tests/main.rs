@@ -32,6 +32,7 @@ mod messages;
 mod names;
 mod offline;
 mod policy;
+mod post_quantum;
 mod readme;
 mod relay;
 mod renewal;
