@@ -12,6 +12,7 @@ mod durable;
 mod handshake;
 mod harness;
 mod issue;
+mod join;
 mod link;
 mod live;
 mod load;
@@ -24,6 +25,7 @@ mod report;
 mod send;
 mod sim;
 mod start;
+mod store;
 mod verify;
 mod world;
 
@@ -45,11 +47,12 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 16] = [
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),
     ("issue.durable", durable::measure),
+    ("join", join::measure),
     ("link", link::measure),
     ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
@@ -58,6 +61,7 @@ const GROUPS: [Group; 14] = [
     ("send.durable", send::measure),
     ("send.memory", live::measure),
     ("start.listening_ms", start::measure),
+    ("store", store::measure),
     ("sim", sim::measure),
     ("idle", sim::measure_idle),
 ];

@@ -57,6 +57,11 @@ impl World {
         Ok(Self { authority, profile, folder })
     }
 
+    /// The authority, and the folder it is in.
+    pub(crate) fn into_parts(self) -> (Authority, tempfile::TempDir) {
+        (self.authority, self.folder)
+    }
+
     /// A folder for whatever else is needed.
     pub(crate) fn path(&self) -> &std::path::Path {
         self.folder.path()
