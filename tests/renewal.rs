@@ -5,8 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ca_tool::serve::{Serve, Served};
 use ca_tool::{Authority, Holder, Surroundings};
-use peer::daemon::{Daemon, RenewalRequest, Spread};
+use peer::bundle::Bundle;
+use peer::daemon::{Courier, Daemon, RenewalRequest, Spread};
 use peer_core::{Of, Renewed};
 use shared::cert::{NodeCert, request};
 use shared::feed::Reason;
@@ -14,9 +16,9 @@ use shared::join::{Code, Failure};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
 use shared::time::Timestamp;
-use shared::wire::{Body, Renewal};
+use shared::wire::{Body, Pack, Renewal};
 use tests::seat::{start, start_authority};
-use tests::{Credentials, Ear, Network, SOON};
+use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 use tokio::sync::mpsc;
 
 fn name(text: &str) -> NodeName {
@@ -28,9 +30,13 @@ fn at(daemon: &Daemon) -> String {
 }
 
 fn run(test: impl Future<Output = ()>) {
+    run_for(SOON * 2, test);
+}
+
+fn run_for(bound: Duration, test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(SOON * 2, test).await.unwrap() });
+    runtime.block_on(async { tokio::time::timeout(bound, test).await.unwrap() });
 }
 
 fn key() -> (PrivateKey, Vec<u8>) {
@@ -95,6 +101,134 @@ fn a_node_is_certified_over_a_link_and_takes_its_new_certificate() {
         seat.stop().await;
         alice.stop().await;
     });
+}
+
+/// An authority whose certificates last so many seconds.
+fn short_lived(network: &Network, life_s: u32) {
+    let folder = network.path().join("pki/state/profiles");
+    std::fs::create_dir_all(&folder).unwrap();
+    let yaml = format!(
+        "profile: node\nkind: node\nlife: {life_s}s\nlife-min: 1s\nlife-max: 90d\nbackdate: 0s\n\
+         extended-key-usage: [server-auth, client-auth]\n"
+    );
+    std::fs::write(folder.join("node.yaml"), yaml).unwrap();
+}
+
+fn serial_in(network: &Network, node: &str) -> String {
+    let credentials = Credentials::of_bundle(&network.bundle(node));
+    NodeCert::read(&credentials.chain[0]).unwrap().serial.to_string()
+}
+
+#[test]
+fn nodes_renew_themselves_again_and_again_and_lose_nothing() {
+    const LIFE_S: u32 = 9;
+    const PACKS: u32 = 500;
+    let network = Network::new();
+    short_lived(&network, LIFE_S);
+    let _ = (network.enroll("alice"), network.enroll("bob"), network.enroll("carol"));
+    let first = serial_in(&network, "bob");
+    run_for(SOON * 4, async {
+        let authority = Arc::new(network.authority());
+        let alice = start(&network.bundle("alice"), "127.0.0.1:0", &[]).await;
+        let known = [(name("alice"), at(&alice))];
+        let seat = start_authority(&network, &authority, &known).await;
+        certify(Arc::clone(&authority), seat.renewals().await);
+        let bob = start(&network.bundle("bob"), "127.0.0.1:0", &known).await;
+        let carol = start(&network.bundle("carol"), "127.0.0.1:0", &known).await;
+        let mut ears = bob.listen().await;
+        let heard = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while heard.len() < 2 * PACKS as usize {
+                let (from, pack) = ears.next().await.unwrap();
+                let items = pack.items().map(|item| String::from_utf8(item.to_vec()).unwrap());
+                heard.extend(items.map(|text| format!("{from} {text}")));
+            }
+            heard.sort();
+            heard
+        });
+        let (a, c) = (alice.courier(name("bob")), carol.courier(name("bob")));
+        tokio::join!(talk(a, LIFE_S, PACKS), talk(c, LIFE_S, PACKS));
+        let mut all: Vec<String> =
+            (0..PACKS).flat_map(|n| [format!("alice {n:04}"), format!("carol {n:04}")]).collect();
+        all.sort();
+        assert_eq!(heard.await.unwrap(), all);
+        for daemon in [carol, bob, seat, alice] {
+            daemon.stop().await;
+        }
+    });
+    assert_ne!(serial_in(&network, "bob"), first, "the renewed pair is settled");
+    // Whatever was under way when they stopped.
+    for node in ["alice", "bob", "carol"] {
+        assert!(Bundle::open(&network.bundle(node)).is_ok());
+    }
+    let renewals = network.ca("log --json").out.matches("\"renew").count();
+    assert!(renewals >= 6, "three nodes, at least twice each: {renewals}");
+}
+
+/// Sends a pack every now and then, for more than two lives of a certificate.
+async fn talk(mut courier: Courier, life_s: u32, packs: u32) {
+    let begun = Instant::now();
+    let one = |number: u32| {
+        let mut pack = Pack::default();
+        assert!(pack.push(format!("{number:04}").as_bytes()));
+        pack
+    };
+    // Until there is a link at all.
+    while let Err(why) = async {
+        courier.send(one(0)).await?;
+        courier.finish().await
+    }
+    .await
+    {
+        assert!(begun.elapsed() < SOON, "{why:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut turn =
+        tokio::time::interval(Duration::from_millis(u64::from(life_s) * 2500 / u64::from(packs)));
+    for number in 1..packs {
+        turn.tick().await;
+        courier.send(one(number)).await.unwrap();
+    }
+    courier.finish().await.unwrap();
+}
+
+#[test]
+fn a_node_that_slept_past_its_end_is_let_in_within_the_grace_and_a_suspended_one_is_not() {
+    let network = Network::new();
+    short_lived(&network, 2);
+    let _ = (network.enroll("bob"), network.enroll("carol"));
+    network.ca("suspend carol");
+    let first = serial_in(&network, "bob");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap();
+    let authority = Arc::new(network.authority());
+    let how = Serve {
+        listen: "127.0.0.1:0".to_owned(),
+        advertise: Vec::new(),
+        mesh: "127.0.0.1:0".to_owned(),
+        metrics: None,
+        grace_s: 3600,
+    };
+    let served = runtime.block_on(Served::start(authority, &how)).unwrap();
+    let over = || {
+        let credentials = Credentials::of_bundle(&network.bundle("carol"));
+        NodeCert::read(&credentials.chain[0]).unwrap().not_after < host::clock::wall()
+    };
+    wait_until("the certificates have ended", SOON, over);
+    short_lived(&network, 3600);
+    for node in ["bob", "carol"] {
+        let path = network.bundle(node).join("node.yaml");
+        let yaml = std::fs::read_to_string(&path).unwrap();
+        let address = format!("authority: [\"{}\"]", served.listening);
+        std::fs::write(path, yaml.replace("authority: []", &address)).unwrap();
+    }
+    let bob = network.start("bob", &[]);
+    assert_eq!(bob.status()["certificate"]["urgency"], "fresh");
+    assert_ne!(serial_in(&network, "bob"), first);
+    let carol = Peer::fails(&network.bundle("carol"), "127.0.0.1:0");
+    assert!(carol.err.contains("suspended"), "{}", carol.err);
+    runtime.block_on(served.stop());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use host::files::{self, Mode};
 use minicbor::bytes::ByteVec;
+use peer::bundle::BundleError;
 use peer::config::Template;
 use shared::join::Grant;
 use shared::key::PrivateKey;
@@ -81,19 +82,19 @@ pub fn write(
     })
 }
 
-/// Replaces the certificate of a bundle, and its key if there is a new one: the key first, because
-/// a peer takes a pair only when both halves fit.
+/// Replaces the certificate of a bundle, and its key if there is a new one: beside the old pair,
+/// then in its place, so that a running peer and one after a crash find a pair that fits.
 ///
 /// # Errors
 /// [`CaError::Content`] if the folder is no bundle, or what the disk says.
 pub fn renew(path: &Path, grant: &Grant, key: Option<&PrivateKey>) -> Result<(), CaError> {
     check_is_bundle(path)?;
-    if let Some(key) = key {
-        let text = pem::encode(pem::PRIVATE_KEY, key.pkcs8());
-        files::write_atomic(&path.join("id/node.key"), text.as_bytes(), Mode::Secret)?;
-    }
-    let chain = certs_pem(&grant.chain);
-    Ok(files::write_atomic(&path.join("id/node.crt"), chain.as_bytes(), Mode::Public)?)
+    let chain: Vec<Vec<u8>> = grant.chain.iter().map(|der| der.to_vec()).collect();
+    let what = |error: BundleError| CaError::Content {
+        path: path.to_owned(),
+        what: format!("not renewed: {error}"),
+    };
+    peer::bundle::replace(path, &chain, key).map_err(what)
 }
 
 /// Whether a folder looks like a bundle; asked before anything is issued for it.

@@ -9,7 +9,9 @@
 //! name and network that verifies now, and a feed that verifies; anything else is an error with a
 //! hint.
 
+mod ended;
 mod error;
+mod pair;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use host::lock::{FileLock, LockError};
 use shared::cert::{NodeCert, Usage};
 use shared::feed::{Feed, FeedError, read_file, write_file};
 use shared::key::PrivateKey;
-use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX};
+use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, FEED_FILE_BYTES_MAX};
 use shared::name::{NetworkName, NodeName};
 use shared::pem;
 use shared::refusal::Code;
@@ -31,7 +33,9 @@ use tls::Identity;
 use crate::config::NodeConfig;
 use crate::limits::KEY_FILE_BYTES_MAX;
 
+pub use ended::Ended;
 pub use error::BundleError;
+pub use pair::{Pair, put_beside, replace, settle_as};
 
 /// Where everything stands in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +72,18 @@ impl Paths {
     #[must_use]
     pub fn cert(&self) -> PathBuf {
         self.folder.join("id/node.crt")
+    }
+
+    /// `id/next.key`: a fresh key whose certificate is on its way, or new.
+    #[must_use]
+    pub fn next_key(&self) -> PathBuf {
+        self.folder.join("id/next.key")
+    }
+
+    /// `id/next.crt`: a certificate that nobody has taken yet.
+    #[must_use]
+    pub fn next_cert(&self) -> PathBuf {
+        self.folder.join("id/next.crt")
     }
 
     /// `trust.pem`
@@ -181,7 +197,11 @@ impl Bundle {
         }
         let config = NodeConfig::read(&paths.config())?;
         let verifier = Verifier::new(read_trust(&paths.trust(), &config.network)?);
-        let (identity, cert) = read_identity(&paths)?;
+        let judge = |identity: &Identity, cert: &NodeCert| {
+            check_owner(cert, &config.network, &config.node)?;
+            admit(&verifier, &identity.chain, cert, now)
+        };
+        let Pair { identity, cert, .. } = Pair::read(&paths, judge)?;
         Self::complete(paths, config, verifier, (identity, cert), now)
     }
 
@@ -251,10 +271,32 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`]; a renewal in progress shows as [`BundleError::KeyMismatch`].
     pub fn reload_identity(&self, now: Timestamp) -> Result<(Identity, NodeCert), BundleError> {
-        let (identity, cert) = read_identity(&self.paths)?;
-        check_owner(&cert, &self.config.network, &self.config.node)?;
-        admit(&self.verifier, &identity.chain, &cert, now)?;
+        let Pair { identity, cert, .. } = self.pair(now)?;
         Ok((identity, cert))
+    }
+
+    /// Whether whoever opened it has lent it an identity that is not on this disk.
+    #[must_use]
+    pub const fn is_lent(&self) -> bool {
+        self.lent
+    }
+
+    /// Finishes a renewal that was interrupted: the pair that is valid the longest stays alone.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn settle(&self) -> Result<(), BundleError> {
+        if self.lent {
+            return Ok(());
+        }
+        Ok(self.pair(host::clock::wall())?.settle(&self.paths)?)
+    }
+
+    fn pair(&self, now: Timestamp) -> Result<Pair, BundleError> {
+        Pair::read(&self.paths, |identity, cert| {
+            check_owner(cert, &self.config.network, &self.config.node)?;
+            admit(&self.verifier, &identity.chain, cert, now)
+        })
     }
 
     /// Reads `trust.pem` again.
@@ -291,18 +333,6 @@ impl Bundle {
 pub fn save_feed(path: &Path, feed: &Feed) -> Result<(), BundleError> {
     let Some(update) = feed.update_since(0) else { return Ok(()) };
     Ok(files::write_atomic(path, &write_file(update), Mode::Public)?)
-}
-
-fn read_identity(paths: &Paths) -> Result<(Identity, NodeCert), BundleError> {
-    let key = read_key(&paths.key())?;
-    let path = paths.cert();
-    let bytes = files::read_bounded(&path, CERT_FILE_BYTES_MAX)?;
-    let chain = pem::certificates(&bytes, CHAIN_CERTS_MAX)
-        .map_err(|source| BundleError::Pem { path: path.clone(), source })?;
-    let cert = NodeCert::read(chain.first().map_or(&[][..], Vec::as_slice))
-        .map_err(|source| BundleError::Cert { path: path.clone(), source })?;
-    check_key(&path, &cert, &key)?;
-    Ok((Identity { chain, key }, cert))
 }
 
 /// The certificate of an identity, if it fits the key; `path` is only named in errors.

@@ -177,6 +177,8 @@ pub struct NodeConfig {
     pub outbox: OutboxBounds,
     /// Where the authority answers at its door, for a node that slept past its certificate's end.
     pub authority: Vec<String>,
+    /// Whether a renewed certificate is for the key there is, and not for a fresh one.
+    pub keep_key: bool,
 }
 
 #[derive(Deserialize)]
@@ -206,6 +208,8 @@ struct Text {
     outbox: BoxText,
     #[serde(default)]
     authority: Vec<AddressText>,
+    #[serde(default, rename = "keep-key")]
+    keep_key: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -360,6 +364,7 @@ impl NodeConfig {
             relay: text.relay.check()?,
             outbox,
             authority: text.authority.into_iter().map(|at| at.0).collect(),
+            keep_key: text.keep_key,
         })
     }
 }

@@ -54,6 +54,15 @@ impl Authority {
 
     /// Leaf and issuing.
     pub(crate) fn chain(&self, name: &str, public: &PublicKey) -> Vec<Vec<u8>> {
+        self.chain_for(name, public, 7)
+    }
+
+    /// The same, a day longer: renewed.
+    pub(crate) fn later_chain(&self, name: &str, public: &PublicKey) -> Vec<Vec<u8>> {
+        self.chain_for(name, public, 8)
+    }
+
+    fn chain_for(&self, name: &str, public: &PublicKey, days: i64) -> Vec<Vec<u8>> {
         let draft = Draft {
             network: self.network.clone(),
             subject: Subject::Node {
@@ -65,7 +74,7 @@ impl Authority {
             public: public.clone(),
             serial: Serial::from_random(host::random::bytes().unwrap()),
             not_before: self.now.plus_s(-300),
-            not_after: self.now.plus_s(7 * DAY_S),
+            not_after: self.now.plus_s(days * DAY_S),
             profile: profile(include_str!("../../pki/profiles/node.yaml")),
         };
         vec![self.issuing.sign(&draft).unwrap(), self.issuing.cert().der.clone()]

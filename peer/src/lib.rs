@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod inbox;
 pub mod install;
 pub mod join;
+pub mod late;
 mod ledger;
 pub mod limits;
 pub mod link;

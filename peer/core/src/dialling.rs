@@ -93,6 +93,8 @@ pub struct Prospect {
     /// The address that was dialled last.
     pub(crate) dialled: Option<String>,
     linked: bool,
+    /// Whether another link is to take the place of the one there is.
+    renewing: bool,
     wanted: bool,
     /// How many ways of this round were tried, and how many it has.
     tried: usize,
@@ -136,9 +138,14 @@ impl Prospect {
         self.next_try = at;
     }
 
+    /// Whether a link, or another one, is sought.
+    const fn is_open(&self) -> bool {
+        self.renewing || !self.linked
+    }
+
     /// Whether a dial is under way.
     pub(crate) const fn is_being_dialled(&self) -> bool {
-        self.dialling_until.is_some() && !self.linked
+        self.dialling_until.is_some() && self.is_open()
     }
 
     /// Notes that a way is being tried; an address has a moment before a relay is asked as well.
@@ -166,7 +173,7 @@ impl Prospect {
 
     /// Whether it is to be dialled now; a silent address counts as tried, with its neighbours.
     fn is_due(&mut self, now: Tick) -> bool {
-        if self.linked {
+        if !self.is_open() {
             return false;
         }
         if !self.is_busy(now) {
@@ -217,7 +224,7 @@ impl Dialling {
     }
 
     fn index(&mut self, node: &NodeName) {
-        let open = self.prospects.get(node).is_some_and(|p| p.wanted && !p.linked);
+        let open = self.prospects.get(node).is_some_and(|p| p.renewing || p.wanted && !p.linked);
         if open {
             self.open.insert(node.clone());
         } else {
@@ -327,6 +334,7 @@ impl Dialling {
     pub(crate) fn linked(&mut self, node: &NodeName) {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = true;
+            prospect.renewing = false;
             prospect.failures = 0;
             prospect.rest();
             prospect.last_failure = None;
@@ -339,7 +347,18 @@ impl Dialling {
     pub(crate) fn unlinked(&mut self, node: &NodeName, now: Tick, jitter: &mut Jitter) {
         if let Some(prospect) = self.prospects.get_mut(node) {
             prospect.linked = false;
+            prospect.renewing = false;
             prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
+            self.index(node);
+        }
+    }
+
+    /// A linked node is dialled once more, for a link that takes the other's place.
+    pub(crate) fn renew(&mut self, node: &NodeName, now: Tick) {
+        if let Some(prospect) = self.prospects.get_mut(node).filter(|p| p.linked && !p.renewing) {
+            prospect.renewing = true;
+            prospect.rest();
+            prospect.again(now);
             self.index(node);
         }
     }
@@ -362,7 +381,7 @@ impl Dialling {
         self.full = false;
         let Some(prospect) = self.prospects.get_mut(node) else { return };
         prospect.pending = prospect.pending.saturating_sub(1);
-        if prospect.linked || prospect.pending > 0 {
+        if !prospect.is_open() || prospect.pending > 0 {
             return;
         }
         prospect.rest();
@@ -454,6 +473,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
         dialling_until: None,
         dialled: None,
         linked: false,
+        renewing: false,
         wanted: true,
         tried: 0,
         ways: 0,

@@ -26,6 +26,7 @@ mod policing;
 mod post;
 mod punch;
 mod random;
+mod renewal;
 mod renewals;
 mod signer;
 mod topology;
@@ -45,4 +46,5 @@ pub use node::{
     Arrival, Decision, Expected, Intake, Node, NodeView, Owed, Receiver, Settings, Target,
 };
 pub use post::{StreamId, StreamView, Trouble, Want};
+pub use renewal::{Calendar, Setback, Urgency};
 pub use signer::Signer;

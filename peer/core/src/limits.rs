@@ -235,3 +235,17 @@ pub const FULL_MS: u64 = 20;
 /// How long a request for a new certificate may stay unanswered, in ms: a dial by every way, and an
 /// authority that is busy with a few thousand others.
 pub const RENEW_MS: u64 = 20_000;
+/// Within what time a link is made anew after a renewal, in ms, or a quarter of what is left of the
+/// old certificate: a renewal of the authority's own is noticed by all at once.
+pub const REFRESH_MS: u64 = 60_000;
+/// The part of a certificate's life over which the moments of renewal are spread, before two thirds
+/// have passed: a tenth of a week is 17 hours.
+pub const RENEW_SPREAD_PARTS: i64 = 10;
+/// The first wait after a renewal that failed, in ms; doubled each time, with jitter.
+pub const RENEW_RETRY_FIRST_MS: u64 = 1_000;
+/// The longest such wait, in ms.
+pub const RENEW_RETRY_MAX_MS: u64 = 3_600_000;
+/// The longest such wait once the certificate has ended, in ms: somebody waits for this node.
+pub const RENEW_ENDED_MS: u64 = 60_000;
+/// No wait is longer than this part of what is left: there are always a dozen tries more.
+pub const RENEW_LEFT_PARTS: u64 = 12;

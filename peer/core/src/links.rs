@@ -61,6 +61,12 @@ pub(crate) struct Link {
     /// Since when a direct link has taken its place: heard, but not spoken on any more.
     pub(crate) retiring: Option<Tick>,
     pub(crate) punch: Punch,
+    /// How often our own certificate had been renewed when this link was made.
+    pub(crate) era: u32,
+    /// The link whose place this one takes when it is ready: one made under an earlier certificate.
+    pub(crate) succeeds: Option<LinkId>,
+    /// When a link is to be made that takes this one's place.
+    pub(crate) refresh_at: Option<Tick>,
 }
 
 impl Link {
@@ -106,6 +112,8 @@ pub(crate) enum Rival {
     Replace(LinkId),
     /// The newcomer is direct and the old one is not: that one stays until this one is ready.
     Overtake,
+    /// The newcomer was made under a newer certificate: the old one stays until it is ready.
+    Succeed(LinkId),
     /// The old one stays; ask whether it is alive.
     Keep(LinkId),
     /// Two instances of one certificate.
@@ -142,11 +150,16 @@ impl Links {
         newcomer: &Presence,
         direction: Direction,
         relayed: bool,
+        is_newer: impl Fn(&Link) -> bool,
     ) -> Rival {
         let Some((id, old)) = self.member_link(&newcomer.node) else { return Rival::None };
         if newcomer.instance != old.presence.instance {
             let restart = newcomer.boot > old.presence.boot;
             return if restart { Rival::Replace(id) } else { Rival::Contradiction };
+        }
+        // Only whoever made the old one makes its successor, so both agree which is the last.
+        if old.direction == direction && old.ready && is_newer(old) {
+            return Rival::Succeed(id);
         }
         if old.via.is_some() != relayed {
             return if relayed { Rival::Keep(id) } else { Rival::Overtake };

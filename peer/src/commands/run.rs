@@ -4,7 +4,6 @@ use std::path::Path;
 
 use host::fault::Fault;
 use host::log::LogFormat;
-use peer::bundle::Bundle;
 use peer::daemon::{self, FindBy, Start};
 use serde_json::json;
 
@@ -17,8 +16,7 @@ pub(super) fn run(desk: Desk, bundle: &Path, args: &RunningArgs) -> Result<(), F
         Log::Json => LogFormat::Json,
     };
     host::log::init(format, "info");
-    let bundle = Bundle::open(bundle)?;
-    let lock = bundle.lock()?;
+    let (bundle, lock) = peer::late::open(bundle)?;
     let node = bundle.config.node.clone();
     let (named, unnamed): (Vec<_>, Vec<_>) =
         args.peer.iter().cloned().partition(|(name, _)| name.is_some());

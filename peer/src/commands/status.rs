@@ -5,7 +5,7 @@ use std::path::Path;
 use host::fault::Fault;
 use host::terminal::{Table, duration_words, escape};
 use peer::control::client::strange;
-use peer::control::protocol::{KnownState, KnownStatus, Status};
+use peer::control::protocol::{CertificateStatus, KnownState, KnownStatus, Status};
 use peer::control::{Client, Reply, Request};
 use shared::time::Timestamp;
 
@@ -43,12 +43,25 @@ fn head(desk: &Desk, status: &Status, now: Timestamp) -> [String; 4] {
             escape(&status.listening),
             desk.out.moment(status.since, now)
         ),
-        format!(
-            "certificate  {} days left (until {})",
-            certificate.days_left, certificate.not_after
-        ),
+        certificate_line(desk, certificate, now),
         format!("feed         number {}{}{stale}", status.feed.number, signed.unwrap_or_default()),
     ]
+}
+
+/// Loud once less than a third of its life is left.
+fn certificate_line(desk: &Desk, certificate: &CertificateStatus, now: Timestamp) -> String {
+    let CertificateStatus { not_after, urgency, .. } = certificate;
+    let left_s = not_after.ms_since(now) / 1000;
+    let left = if left_s > 0 {
+        format!("{} left (until {not_after})", duration_words(left_s))
+    } else {
+        format!("ENDED at {not_after}")
+    };
+    let loud = if urgency == "late" { ", NOT RENEWED IN TIME" } else { "" };
+    let next = certificate.renewal.map(|at| format!(", renewal {}", desk.out.moment(at, now)));
+    let setback = certificate.setback.as_ref().map(|why| format!("; last try: {}", escape(why)));
+    let (next, setback) = (next.unwrap_or_default(), setback.unwrap_or_default());
+    format!("certificate  {left}{loud}{next}{setback}")
 }
 
 fn links(desk: &Desk, status: &Status, now: Timestamp) -> Result<(), Fault> {

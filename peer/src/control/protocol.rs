@@ -234,6 +234,12 @@ pub struct CertificateStatus {
     pub not_after: Timestamp,
     /// Whole days until then.
     pub days_left: i64,
+    /// `fresh`, `due`, `late` (less than a third is left) or `ended`.
+    pub urgency: String,
+    /// When it is renewed, or tried again; none if somebody else does it.
+    pub renewal: Option<Timestamp>,
+    /// Why the last try did not succeed.
+    pub setback: Option<String>,
 }
 
 /// Our feed.

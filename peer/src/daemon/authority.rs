@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::driver::Driver;
 use super::fabric::Fabric;
 use super::news::News;
+use super::renewal::Errand;
 use super::start::Daemon;
 use super::view::{Answer, Ask};
 use crate::limits::{ACKNOWLEDGEMENTS_MAX, PUBLISHERS_MAX, RENEWALS_WAITING_MAX};
@@ -95,6 +96,8 @@ pub(super) enum Order {
     Policy { bytes: Vec<u8>, reply: oneshot::Sender<Result<Spread, NewsError>> },
     /// Hand over what members want certified.
     Certify(mpsc::Sender<RenewalRequest>),
+    /// Something about our own renewal.
+    Renewal(Errand),
     /// It was decided.
     Decided { link: LinkId, id: u64, decided: Decided },
 }
@@ -201,6 +204,7 @@ impl<F: Fabric> Driver<F> {
             Order::Policy { bytes, reply } => {
                 let _ = reply.send(self.bring_policy(&bytes, now));
             }
+            Order::Renewal(errand) => self.run_errand(errand, now),
             Order::Certify(sender) => self.audience.certifier = Some(sender),
             Order::Decided { link, id, decided } => {
                 self.node.handle_renewal_answered(link, id, decided);
@@ -256,6 +260,9 @@ impl<F: Fabric> Driver<F> {
     }
 
     pub(super) fn renewed(&mut self, request: RequestId, outcome: Renewed) {
+        if self.renewal_answered(request, &outcome) {
+            return;
+        }
         if let Some(waiting) = self.asked.remove(&request) {
             let _ = waiting.reply.send(Answer::Renewed(outcome));
         }

@@ -99,6 +99,9 @@ impl Desk {
                 serial: serial.to_string(),
                 not_after,
                 days_left: not_after.ms_since(now.wall).div_euclid(86_400_000),
+                urgency: snapshot.renewal.urgency.as_str().to_owned(),
+                renewal: snapshot.renewal.next,
+                setback: snapshot.renewal.setback.map(|last| last.why),
             },
             feed: FeedStatus {
                 number: position.number,

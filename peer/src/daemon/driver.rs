@@ -23,6 +23,7 @@ use super::live::Ears;
 use super::news::News;
 use super::posting::{Posting, Read, batch_of};
 use super::reload::Reloader;
+use super::renewal::Renewing;
 use super::saving::Saving;
 use super::telling::Telling;
 use super::view::{Answer, Ask, Snapshot, Traffic};
@@ -43,6 +44,7 @@ pub(super) struct Driver<F> {
     pub(super) posting: Posting,
     pub(super) ears: Ears,
     pub(super) audience: Audience,
+    pub(super) renewal: Renewing,
     pub(super) reloader: Reloader,
     pub(super) telling: Telling,
     pub(super) asked: BTreeMap<RequestId, Waiting>,
@@ -92,6 +94,7 @@ impl<F: Fabric> Driver<F> {
         if self.node.next_deadline() <= now.tick {
             self.node.handle_timeout(now);
             self.posting.look(&self.node, now);
+            self.look_at_renewal(now);
         }
     }
 
@@ -402,20 +405,26 @@ impl<F: Fabric> Driver<F> {
                 .collect(),
             events: self.telling.recent(),
             certificate: self.reloader.certificate(),
+            renewal: self.renewal_view(now),
             now,
         }
     }
 
     fn reload(&mut self, changed: &[PathBuf], now: Now) {
+        let before = self.reloader.certificate();
         match self.reloader.reload(changed, &mut self.node, now) {
             Ok(what) if what.is_empty() => {}
             Ok(what) => self.telling.reloaded(&what),
             Err(fault) => self.telling.not_reloaded(&fault),
         }
+        if self.reloader.certificate() != before {
+            self.restart_calendar();
+        }
     }
 
     pub(super) fn tell(&mut self, event: &Event) {
         self.keep_evidence(event);
+        self.prove_renewal(event);
         self.telling.event(event, self.clock.now());
     }
 }

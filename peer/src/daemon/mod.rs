@@ -28,6 +28,7 @@ mod post;
 mod posting;
 mod relayed;
 mod reload;
+mod renewal;
 mod saving;
 mod start;
 mod telling;

@@ -35,6 +35,7 @@ use super::meeting::Meeting;
 use super::news::{NEWS_MAX, News};
 use super::posting::Posting;
 use super::reload::{Reloader, own_ids, signer};
+use super::renewal::Renewing;
 use super::saving::Saving;
 use super::telling::Telling;
 use crate::bundle::Bundle;
@@ -120,6 +121,7 @@ impl Daemon {
         let (tcp, listening) = bind(&address).await?;
         let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
         let state = open_state(&bundle)?;
+        bundle.settle()?;
         let mut node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
         super::policy::recall(&bundle, &mut node, clock.now())?;
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
@@ -160,6 +162,7 @@ impl Daemon {
             posting,
             ears: Ears::default(),
             audience: Audience::default(),
+            renewal: Renewing::of(&reloader.bundle),
             reloader,
             telling: Telling::default(),
             asked: BTreeMap::new(),

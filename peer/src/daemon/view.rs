@@ -12,6 +12,7 @@ use shared::policy::Policy;
 use shared::time::{Now, Timestamp};
 use shared::wire::{Hop, Pack};
 
+use super::renewal::RenewalView;
 use super::telling::Incident;
 use crate::control::policy::{Question, Why};
 
@@ -88,5 +89,6 @@ pub(super) struct Snapshot {
     pub(super) leads: Vec<(String, Lead)>,
     pub(super) events: Vec<Incident>,
     pub(super) certificate: (Serial, Timestamp),
+    pub(super) renewal: RenewalView,
     pub(super) now: Now,
 }

@@ -246,6 +246,27 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Puts a file in another's place and has the disk confirm it.
+///
+/// # Errors
+/// What the system says; the other is then still there, or this one stands in its place.
+pub fn rename_over(from: &Path, to: &Path) -> Result<(), FileError> {
+    let failed = |error| FileError::from_io("rename", to, error);
+    std::fs::rename(from, to).and_then(|()| sync_folder_of(to)).map_err(failed)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder_of(path).map_err(|error| FileError::from_io("remove", path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(FileError::from_io("remove", path, error)),
+    }
+}
+
 /// Gives a finished folder its name, and has the disk confirm it and what is in it.
 ///
 /// # Errors

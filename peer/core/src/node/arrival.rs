@@ -44,6 +44,14 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// Where a newcomer finds itself.
+enum Place {
+    /// It has its own, and takes that of this link when it is ready.
+    Beside(Option<LinkId>),
+    /// There is a link already, and it stays.
+    Taken(LinkId),
+}
+
 impl Node {
     /// Judges an arrival. Registered first, then the live set is asked again, then it is welcome:
     /// a revocation that was applied in between is not missed.
@@ -70,27 +78,12 @@ impl Node {
             return self.meet_self(&signed, now);
         }
         let visitor = is_visitor(&member, &signed.presence);
+        let mut succeeds = None;
         if !visitor {
-            self.may_connect(&member, direction)?;
-            if direction == Direction::In {
-                self.may_begin(&member, now)?;
+            match self.find_place(&member, &signed, direction, via.is_some(), now)? {
+                Place::Beside(old) => succeeds = old,
+                Place::Taken(kept) => return Ok(self.doubt(kept, now)),
             }
-            self.refuse_if_stale(&member, now)?;
-            let presence = &signed.presence;
-            let own = &self.settings.node;
-            let rival = self.links.rival(own, presence, direction, via.is_some());
-            match rival {
-                Rival::Contradiction => return Err(self.refuse_twin(&signed)),
-                Rival::None if self.directory.contradicts(presence) => {
-                    return Err(self.refuse_twin(&signed));
-                }
-                Rival::Keep(kept) => return Ok(self.doubt(kept, now)),
-                Rival::Replace(old) => self.make_way(old, signed.presence.instance, now),
-                // The relayed link retires when this one is ready.
-                Rival::Overtake | Rival::None => {}
-            }
-        }
-        if !visitor {
             self.make_room(now);
         }
         if !self.links.has_room(visitor) {
@@ -113,6 +106,9 @@ impl Node {
             via,
             retiring: None,
             punch: Punch::default(),
+            era: self.era,
+            succeeds,
+            refresh_at: None,
             member,
         };
         let (member, via) = (entry.member.clone(), entry.via.clone());
@@ -130,6 +126,37 @@ impl Node {
             }
         }
         Ok(Decision::Welcome(Box::new(self.greeting())))
+    }
+
+    /// Whether a member may have a link here, and which one there is it takes the place of.
+    fn find_place(
+        &mut self,
+        member: &Verified<Member>,
+        signed: &SignedPresence,
+        direction: Direction,
+        relayed: bool,
+        now: Now,
+    ) -> Result<Place, Refusal> {
+        self.may_connect(member, direction)?;
+        if direction == Direction::In {
+            self.may_begin(member, now)?;
+        }
+        self.refuse_if_stale(member, now)?;
+        let (presence, own) = (&signed.presence, &self.settings.node);
+        let (era, until) = (self.era, member.not_after);
+        let is_newer = |old: &Link| old.era < era || old.member.not_after < until;
+        match self.links.rival(own, presence, direction, relayed, is_newer) {
+            Rival::Contradiction => return Err(self.refuse_twin(signed)),
+            Rival::None if self.directory.contradicts(presence) => {
+                return Err(self.refuse_twin(signed));
+            }
+            Rival::Keep(kept) => return Ok(Place::Taken(kept)),
+            Rival::Replace(old) => self.make_way(old, presence.instance, now),
+            Rival::Succeed(old) => return Ok(Place::Beside(Some(old))),
+            // The relayed link retires when this one is ready.
+            Rival::Overtake | Rival::None => {}
+        }
+        Ok(Place::Beside(None))
     }
 
     /// The greeting's presence must be signed by the very certificate of the handshake.
@@ -188,12 +215,16 @@ impl Node {
         let Some(entry) = self.links.get_mut(link) else { return };
         entry.ready = true;
         entry.heard = now.tick;
-        if entry.via.is_none() {
-            let node = entry.member.node().clone();
+        let (succeeds, direct) = (entry.succeeds, entry.via.is_none());
+        let node = entry.member.node().clone();
+        if let Some(old) = succeeds {
+            self.links.retire(old, now.tick);
+        }
+        if direct {
             self.links.retire_relayed(&node, now.tick);
         }
         let Some(entry) = self.links.get(link) else { return };
-        let (node, direction) = (entry.member.node().clone(), entry.direction);
+        let direction = entry.direction;
         let (address, theirs) = (entry.address.clone(), entry.feed_number);
         let policy = entry.presence.policy_number;
         let (visitor, news) = (entry.is_visitor(), entry.news);

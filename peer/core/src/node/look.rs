@@ -19,6 +19,7 @@ impl Node {
             self.end(link, Way::Cut, "it was silent too long", now);
         }
         self.look_at_dates(now);
+        self.look_at_eras(now);
         self.look_at_paths(now);
         self.look_at_circuits(now);
         for link in self.links.ping_due(now.tick) {

@@ -22,6 +22,7 @@ mod pack;
 mod parked;
 mod policy;
 mod post;
+mod refresh;
 mod relay;
 mod renewal;
 mod talk;
@@ -40,7 +41,7 @@ use shared::id::InstanceId;
 use shared::name::{Label, NetworkName, NodeName};
 use shared::presence::{Presence, SignedPresence};
 use shared::refusal::{Code, Refusal};
-use shared::time::{Now, Tick};
+use shared::time::{Now, Tick, Timestamp};
 use shared::verify::Verifier;
 use shared::wire::{Body, Greeting, VERSION};
 
@@ -129,6 +130,9 @@ pub struct Node {
     introducers: Introducers,
     traces: Traces,
     renewals: Renewals,
+    /// How often our certificate was renewed in this run, and when the one before it ends.
+    era: u32,
+    past_end: Option<Timestamp>,
     twins: Twins,
     /// Whom we dial only because we remember them and had no link, since when.
     sought: BTreeMap<NodeName, Tick>,
@@ -197,6 +201,8 @@ impl Node {
             introducers: Introducers::default(),
             traces: Traces::default(),
             renewals: Renewals::default(),
+            era: 0,
+            past_end: None,
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             circuits: Circuits::default(),
@@ -284,7 +290,8 @@ impl Node {
         }
     }
 
-    /// Takes a renewed identity: the links stay, the next presence carries it.
+    /// Takes a renewed identity: the presence carries it at once, the links stay until others have
+    /// taken their places.
     ///
     /// # Errors
     /// [`Refusal`] if the new key gives no signature.
@@ -294,6 +301,7 @@ impl Node {
         own: ChainIds,
         now: Now,
     ) -> Result<(), Refusal> {
+        self.begin_era(now);
         self.signer = signer;
         self.settings.own = own;
         self.sign_presence(now)?;
