@@ -32,7 +32,7 @@ use shared::name::NodeName;
 use shared::pem;
 use tls::Pinned;
 
-use crate::bundle::{self, Paths};
+use crate::bundle::{self, BundleError, Paths};
 use crate::config::Template;
 use crate::install::{self, Installed, Offer};
 use call::{Call, CallError};
@@ -251,8 +251,8 @@ impl Place {
         let name = format!(".{}.joining", shared::id::hex(id.as_bytes()));
         let folder = parent(out).join(name);
         let paths = Paths::of(&folder);
-        let key = if paths.key().symlink_metadata().is_ok() {
-            bundle::read_key(&paths.key())?
+        let key = if let Some(key) = earlier(&paths.key())? {
+            key
         } else {
             let key = PrivateKey::generate(algorithm).map_err(fault)?;
             files::make_private_dir(&folder)?;
@@ -303,6 +303,23 @@ impl Place {
         }
         files::rename_dir(&self.folder, &bundle)?;
         Ok(bundle)
+    }
+}
+
+/// The key of an earlier try. One that is not whole was being written when the try was killed:
+/// nobody has seen it, and it goes.
+fn earlier(path: &Path) -> Result<Option<PrivateKey>, Fault> {
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    match bundle::read_key(path) {
+        Ok(key) => Ok(Some(key)),
+        Err(BundleError::Pem { .. } | BundleError::Key { .. }) => {
+            std::fs::remove_file(path)
+                .map_err(|error| FileError::from_io("remove", path, error))?;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
