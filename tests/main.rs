@@ -12,6 +12,7 @@
 )]
 
 mod approved;
+mod beside;
 mod besieged;
 mod blind;
 mod bounds;
@@ -25,6 +26,7 @@ mod hostile;
 mod house;
 mod impostor;
 mod instance;
+mod interrupted;
 mod joining;
 mod judges;
 mod live;
@@ -39,6 +41,7 @@ mod renewal;
 mod renewed;
 mod restart;
 mod revoked;
+mod skewed;
 mod soak;
 mod suspended;
 mod unauthorized;
