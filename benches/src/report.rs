@@ -22,11 +22,17 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 21] = [
+const TARGETS: [(&str, Target); 27] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m.against_none", Target::RatioMin(0.95)),
+    ("join.linked_ms", Target::ValueMax(500.0)),
+    ("enrol.durable_rate_16", Target::ValueMin(1000.0)),
+    ("renew.ms", Target::ValueMax(100.0)),
+    ("store.100k.list_ms", Target::ValueMax(50.0)),
+    ("store.100k.show_ms", Target::ValueMax(50.0)),
+    ("store.100k.revoke_ms", Target::ValueMax(50.0)),
     ("issue.memory", Target::RatioMax(1.3)),
     ("issue.durable_8", Target::ValueMin(1000.0)),
     ("link.bulk", Target::RatioMin(0.9)),
