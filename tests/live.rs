@@ -237,3 +237,55 @@ fn time_goes_on_for_a_peer_that_never_runs_out_of_news() {
     };
     runtime.block_on(async { tokio::time::timeout(SOON * 2, test).await.unwrap() });
 }
+
+#[test]
+fn a_broadcast_is_heard_by_all_that_listen_and_who_does_not_is_named() {
+    let network = Network::with(&["alice", "bob", "carol"]);
+    run(async {
+        let (alice, bob) = pair(&network).await;
+        let known = [
+            (name("alice"), alice.listening.to_string()),
+            (name("bob"), bob.listening.to_string()),
+        ];
+        let carol = start(&network.bundle("carol"), &known).await;
+        let (mut at_bob, mut at_carol) = (bob.listen().await, carol.listen().await);
+        meet(&mut alice.courier(name("bob")), &mut at_bob).await;
+        meet(&mut alice.courier(name("carol")), &mut at_carol).await;
+        let sent: Vec<String> = (0..5000).map(|number| format!("message {number}")).collect();
+        let mut broadcaster = alice.broadcaster();
+        let parts = sent.clone();
+        let sending = tokio::spawn(async move {
+            for part in parts.chunks(50) {
+                if let Some(reach) = broadcaster.send(pack(part)).await.unwrap() {
+                    assert_eq!((reach.taken, reach.missed.len()), (2, 0));
+                }
+            }
+            while let Some(reach) = broadcaster.next().await.unwrap() {
+                assert_eq!((reach.taken, reach.missed.len()), (2, 0));
+            }
+            broadcaster
+        });
+        let (bobs, carols) = tokio::join!(hear(&mut at_bob, 5000), hear(&mut at_carol, 5000));
+        assert!(bobs == sent && carols == sent, "whole and in order");
+        let mut broadcaster = sending.await.unwrap();
+        drop(at_carol);
+        broadcaster.send(pack(&["anybody?".to_owned()])).await.unwrap();
+        assert_eq!(hear(&mut at_bob, 1).await, ["anybody?"]);
+        let reach = broadcaster.next().await.unwrap().unwrap();
+        assert_eq!(reach.taken, 1);
+        assert_eq!(reach.missed, [(name("carol"), Code::Unreachable)].into());
+        for daemon in [carol, bob, alice] {
+            daemon.stop().await;
+        }
+    });
+}
+
+async fn hear(listener: &mut Listener, count: usize) -> Vec<String> {
+    let mut heard = Vec::new();
+    while heard.len() < count {
+        let (from, pack) = listener.next().await.unwrap();
+        assert_eq!(from, name("alice"));
+        heard.extend(texts(&pack));
+    }
+    heard
+}

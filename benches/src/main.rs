@@ -7,6 +7,7 @@
 //! **Invariant:** a group of figures is written whole or not at all, and one that fails does not
 //! take the others with it.
 
+mod broadcast;
 mod cut;
 mod durable;
 mod handshake;
@@ -47,7 +48,8 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 16] = [
+const GROUPS: [Group; 17] = [
+    ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
     ("issue.memory", issue::measure),

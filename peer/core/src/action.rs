@@ -1,5 +1,6 @@
 //! What should happen: the only things a node does to the world.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use shared::feed::Mark;
@@ -100,6 +101,16 @@ pub enum Action {
         link: LinkId,
         /// Which queue.
         class: Class,
+        /// The frame, header included.
+        frame: Vec<u8>,
+    },
+    /// Queue one frame on several links; where it finds no room, call
+    /// [`crate::Node::handle_unheard`].
+    Spread {
+        /// The links.
+        links: Vec<LinkId>,
+        /// The broadcast's number.
+        id: u64,
         /// The frame, header included.
         frame: Vec<u8>,
     },
@@ -208,6 +219,13 @@ pub enum Action {
         /// The answer.
         outcome: Outcome,
     },
+    /// A broadcast has come as far as it does.
+    Reached {
+        /// The request.
+        request: RequestId,
+        /// How far.
+        reach: Reach,
+    },
     /// The way to a node was found: the steps, as those on the way tell them.
     Traced {
         /// The request.
@@ -282,6 +300,15 @@ pub enum Outcome {
     Refused(Code),
     /// There is no link, or it ended before the answer.
     Unreachable(&'static str),
+}
+
+/// How far a broadcast came: every node that it was meant for is in one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// How many nodes' applications have taken it.
+    pub taken: u32,
+    /// Who has not, and why.
+    pub missed: BTreeMap<NodeName, Code>,
 }
 
 /// Why a link ended, as the driver saw it.

@@ -9,6 +9,7 @@
 //! set is asked after it was entered.
 
 mod action;
+mod broadcasts;
 mod bucket;
 mod circuits;
 mod dialling;
@@ -35,7 +36,7 @@ mod twins;
 mod whom;
 
 pub use action::{
-    Action, Call, Class, Ended, Event, Of, Outcome, Petition, Renewed, RequestId, Way,
+    Action, Call, Class, Ended, Event, Of, Outcome, Petition, Reach, Renewed, RequestId, Way,
 };
 pub use bucket::Rate;
 pub use circuits::{CircuitBounds, CircuitId, Flow};

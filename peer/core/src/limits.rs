@@ -16,6 +16,14 @@ pub const PRESENCES_PER_FRAME: usize = 32;
 pub const PRESENCES_FRAME_BYTES: usize = 60 * 1024;
 /// Messages sent and not yet answered. A person waits for one, a script for a few thousand.
 pub const OUTSTANDING_MAX: usize = 4096;
+/// Broadcasts of ours that some have not answered yet: four broadcasters' worth. Each is remembered
+/// with its links, so at most a few thousand of them.
+pub const BROADCASTS_MAX: usize = 64;
+/// Numbers of one origin's broadcasts that are remembered, so that none is heard twice: four times
+/// what may be under way.
+pub const BROADCAST_WINDOW: usize = 256;
+/// Origins whose numbers are remembered, at 4 kB each: every link there may be, and as many again.
+pub const BROADCAST_ORIGINS_MAX: usize = 512;
 /// How long a message or ping may stay unanswered before its sender is told, in ms.
 pub const ANSWER_MS: u64 = 10_000;
 /// Silence after which a ping asks whether the other side is there, in ms.

@@ -36,6 +36,12 @@ impl Mail {
         Some(self.next)
     }
 
+    /// The next number, for what waits elsewhere for its answers.
+    pub(crate) const fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
     /// The answer came on this link; who waited for it.
     pub(crate) fn answered(&mut self, id: u64, link: LinkId) -> Option<RequestId> {
         self.waiting.get(&id).filter(|waiting| waiting.link == link)?;

@@ -217,6 +217,7 @@ impl<F: Fabric> Driver<F> {
     fn act(&mut self, action: Action) {
         match action {
             Action::Send { link, class, frame } => self.send(link, class, frame),
+            Action::Spread { links, id, frame } => self.spread(&links, id, &Bytes::from(frame)),
             Action::End { link, way } => {
                 self.fabric.end(link, way);
                 self.forget(link);
@@ -258,6 +259,7 @@ impl<F: Fabric> Driver<F> {
             }
             Action::Ponged { link, nonce } => self.ponged(link, nonce),
             Action::Answer { request, outcome } => self.answer(request, outcome),
+            Action::Reached { request, reach } => self.reached(request, reach),
             Action::Traced { request, path } => self.traced(request, path),
             Action::Acknowledged { of, ack } => self.audience.acknowledged(of, ack),
             Action::Renew(petition) => self.petitioned(*petition),
@@ -338,6 +340,10 @@ impl<F: Fabric> Driver<F> {
             Ask::Pack { to, pack } => {
                 let request = self.wait_for(reply);
                 self.node.handle_pack(request, &to, pack, now);
+            }
+            Ask::Broadcast { pack } => {
+                let request = self.wait_for(reply);
+                self.node.handle_broadcast(request, pack, now);
             }
             Ask::Ping { to } => {
                 let request = self.wait_for(reply);

@@ -111,7 +111,7 @@ impl Courier {
     }
 }
 
-const STOPPED: Outcome = Outcome::Unreachable("this peer has stopped");
+pub(super) const STOPPED: Outcome = Outcome::Unreachable("this peer has stopped");
 
 impl<F: Fabric> Driver<F> {
     pub(super) fn listen(&mut self, sender: mpsc::Sender<Handed>) {

@@ -8,6 +8,7 @@
 //! **Invariant:** only the driver touches the node, and the driver never waits for a link.
 
 mod authority;
+mod broadcast;
 mod circuits;
 mod connection;
 mod control;
@@ -35,6 +36,7 @@ mod telling;
 mod view;
 
 pub use authority::{Acknowledgement, NewsError, RenewalRequest, Spread};
+pub use broadcast::Broadcaster;
 pub use fabric::{DirectFabric, Fabric};
 pub use interfaces::advertised;
 pub use live::{Courier, Listener};

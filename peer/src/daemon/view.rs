@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peer_core::{
-    Lead, LinkView, NodeView, Outcome, Prospect, Receiver, Renewed, StreamView, Target,
+    Lead, LinkView, NodeView, Outcome, Prospect, Reach, Receiver, Renewed, StreamView, Target,
 };
 use shared::feed::{FeedError, Position, Update};
 use shared::id::{InstanceId, Serial};
@@ -28,6 +28,8 @@ pub(super) enum Ask {
     Send { to: NodeName, body: Vec<u8> },
     /// Send what only counts now.
     Pack { to: NodeName, pack: Pack },
+    /// Send it to all that are linked.
+    Broadcast { pack: Pack },
     /// Is it there?
     Ping { to: NodeName },
     /// Who is meant, and may they be sent to?
@@ -54,6 +56,8 @@ pub(super) enum Answer {
     Way { path: Vec<Hop>, after: Duration },
     /// What became of a message or ping.
     Outcome { outcome: Outcome, after: Duration },
+    /// How far a broadcast came.
+    Reached(Reach),
     /// Who is meant.
     Receivers(Vec<Receiver>),
     /// How far queued messages are.

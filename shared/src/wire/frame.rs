@@ -60,6 +60,8 @@ pub enum Kind {
     Lacks = 51,
     /// Whether the sender wants the link kept.
     Wanted = 52,
+    /// Messages for whoever listens now, wherever the sender has a link.
+    Broadcast = 53,
     /// To a relay: connect me with a node.
     CircuitAsk = 56,
     /// From a relay: a node wants to talk with you.
@@ -85,7 +87,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 38] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -112,6 +114,7 @@ impl Kind {
         Self::Holds,
         Self::Lacks,
         Self::Wanted,
+        Self::Broadcast,
         Self::CircuitAsk,
         Self::CircuitCall,
         Self::CircuitTake,

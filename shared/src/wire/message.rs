@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::batch::Post;
+use super::broadcast::Broadcast;
 use super::circuit::Circuit;
 use super::frame::{Frame, FrameError, Kind, frame_into};
 use super::pack::Pack;
@@ -135,6 +136,8 @@ pub enum Body {
     Post(Post),
     /// For whoever listens now.
     Pack(Pack),
+    /// For whoever listens now, here and elsewhere.
+    Broadcast(Broadcast),
     /// About directory and overlay.
     Spread(Spread),
 }
@@ -175,6 +178,7 @@ impl Body {
                 Post::parse(frame.kind, payload).map(Self::Post)
             }
             Kind::Pack => Pack::parse(payload).map(Self::Pack),
+            Kind::Broadcast => Broadcast::parse(payload).map(Self::Broadcast),
             Kind::Gossip | Kind::Digest | Kind::Holds | Kind::Lacks | Kind::Wanted => {
                 Spread::parse(frame.kind, payload).map(Self::Spread)
             }
@@ -211,6 +215,7 @@ impl Body {
             Self::Renewal(renewal) => renewal.kind(),
             Self::Post(post) => post.kind(),
             Self::Pack(_) => Kind::Pack,
+            Self::Broadcast(_) => Kind::Broadcast,
             Self::Spread(spread) => spread.kind(),
         }
     }
@@ -253,6 +258,7 @@ impl Body {
             Self::Renewal(renewal) => renewal.payload(),
             Self::Post(post) => post.payload(),
             Self::Pack(pack) => pack.payload(),
+            Self::Broadcast(broadcast) => broadcast.payload(),
             Self::Spread(spread) => spread.payload(),
         };
         frame_into(buffer, self.kind(), &payload)

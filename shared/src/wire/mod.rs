@@ -6,6 +6,7 @@
 //! **Invariant:** a reader never waits for more than [`crate::limits::FRAME_BYTES_MAX`] bytes.
 
 mod batch;
+mod broadcast;
 mod circuit;
 mod frame;
 mod message;
@@ -15,6 +16,7 @@ mod spread;
 mod trace;
 
 pub use batch::{Batch, Item, Number, Page, Post, Priority, Taken, Verdict};
+pub use broadcast::Broadcast;
 pub use circuit::{Circuit, Step, Token};
 pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use minicbor::bytes::ByteVec;
 use shared::archive::Shelf;
 use shared::feed::{Part, read_file};
-use shared::id::SpkiHash;
+use shared::id::{InstanceId, SpkiHash};
 use shared::join::{
     self, Answer, Failure, JoinRequest, JoinString, KnownPeer, RenewRequest, Secret, TimeThere,
 };
@@ -20,8 +20,8 @@ use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
 use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Renewal, Taken,
-    Trace, Verdict,
+    Ack, Body, Broadcast, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Renewal,
+    Taken, Trace, Verdict,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -129,7 +129,7 @@ fn join(csr: &[u8], member: &Credentials) {
 }
 
 /// What is said about queued messages.
-fn posts() -> [Vec<u8>; 4] {
+fn posts() -> [Vec<u8>; 5] {
     let (priority, through) = (Priority::Low, Number { boot: 1, sequence: 7 });
     let taken = Taken { priority, round: 1, through, verdict: Verdict::Gap };
     let mut page = Page::default();
@@ -141,7 +141,9 @@ fn posts() -> [Vec<u8>; 4] {
     let [taken, claims] = [Post::Taken(taken), Post::Claims(vec![through])];
     let mut pack = Pack::default();
     assert!(pack.push(b"hello") && pack.push(b""));
-    [Body::Post(taken).to_frame(), Body::Post(claims).to_frame(), batch, pack.into_frame(7)]
+    let [taken, claims] = [taken, claims].map(|post| Body::Post(post).to_frame());
+    let broadcast = Broadcast { instance: InstanceId::new([3; 16]), pack: pack.clone() };
+    [taken, claims, batch, pack.into_frame(7), broadcast.to_frame()]
 }
 
 /// A signed one that says little.

@@ -28,6 +28,7 @@ impl Node {
         for request in self.mail.overdue(now.tick) {
             self.answer(request, crate::Outcome::Unreachable("no answer came in time"));
         }
+        self.look_at_broadcasts(now);
         if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
             self.announce(now);
         }

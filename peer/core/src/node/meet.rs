@@ -31,8 +31,9 @@ impl Node {
         for link in self.ready_links() {
             self.offer(link, now);
         }
-        let mail = &self.mail;
-        for link in self.links.retired(now.tick, |link| mail.waits_on(link)) {
+        let (mail, broadcasts) = (&self.mail, &self.broadcasts);
+        let waits = |link| mail.waits_on(link) || !broadcasts.waiting_on(link).is_empty();
+        for link in self.links.retired(now.tick, waits) {
             self.end(link, Way::Close, "a direct link took its place", now);
         }
     }

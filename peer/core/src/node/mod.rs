@@ -3,14 +3,15 @@
 //! Call order. [`Node::new`]; then, as things happen, `handle_arrival` (a greeting was read on a
 //! secured connection) and, if it says welcome, `handle_ready` (the link can carry frames),
 //! `handle_body` for each frame, `handle_ended` when a link is gone, `handle_dial_failed`,
-//! `handle_send`, `handle_pack`, `handle_ping`, `handle_stored`, `handle_queued` (the outbox has
-//! something), `handle_page`, `handle_taken` (the inbox has it), `handle_feed` (an update from a
-//! file), `handle_timeout` at [`Node::next_deadline`]. After each call, [`Node::poll_action`] until
-//! it gives `None`, performing each action in order.
+//! `handle_send`, `handle_pack`, `handle_broadcast`, `handle_ping`, `handle_stored`,
+//! `handle_queued` (the outbox has something), `handle_page`, `handle_taken` (the inbox has it),
+//! `handle_feed` (an update from a file), `handle_timeout` at [`Node::next_deadline`]. After each
+//! call, [`Node::poll_action`] until it gives `None`, performing each action in order.
 //!
 //! **Invariant:** after any call the table holds no link whose chain the live set bars.
 
 mod arrival;
+mod broadcast;
 mod digest;
 mod discovery;
 mod look;
@@ -46,6 +47,7 @@ use shared::verify::Verifier;
 use shared::wire::{Body, Greeting, VERSION};
 
 use crate::action::{Action, Class, Ended, Event, Way};
+use crate::broadcasts::Broadcasts;
 use crate::circuits::Circuits;
 use crate::dialling::{DialFailure, Dialling, Prospect};
 use crate::directory::Directory;
@@ -125,6 +127,7 @@ pub struct Node {
     /// The way back of the policy's acknowledgements.
     decrees: Feeding,
     mail: Mail,
+    broadcasts: Broadcasts,
     leads: Leads,
     memory: Memory,
     introducers: Introducers,
@@ -196,6 +199,7 @@ impl Node {
             law: Law::built_in(),
             decrees: Feeding::default(),
             mail: Mail::default(),
+            broadcasts: Broadcasts::default(),
             leads: Leads::new(now.tick),
             memory: Memory::default(),
             introducers: Introducers::default(),
@@ -433,6 +437,7 @@ impl Node {
         for request in self.mail.ended(link) {
             self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));
         }
+        self.reached_ended(link);
         if self.links.member_link(node).is_none() {
             self.dialling.unlinked(node, now.tick, &mut self.jitter);
             self.leave_overlay(node, now);

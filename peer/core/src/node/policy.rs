@@ -195,6 +195,11 @@ impl Node {
         allowed(&decision, "send").map_err(|refusal| refusal.code)
     }
 
+    /// Whether we may send the member of a link messages.
+    pub(super) fn may_tell_member(&self, member: &Member) -> bool {
+        self.law.decide(self.own(), who(member), Request::Send).allowed
+    }
+
     /// Whether the member of a link may send us so many messages now, and its quota is charged.
     pub(super) fn may_hear(
         &mut self,

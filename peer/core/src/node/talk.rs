@@ -50,6 +50,7 @@ impl Node {
             Body::Presences(list, _) => self.take_presences(link, &list, now)?,
             Body::Message(message) => self.take_message(link, message, now)?,
             Body::Pack(pack) => self.take_pack(link, pack, now)?,
+            Body::Broadcast(broadcast) => self.take_spoken(link, broadcast, now)?,
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),
@@ -87,6 +88,8 @@ impl Node {
         if let Some(request) = self.mail.answered(receipt.id, link) {
             let outcome = receipt.refused.map_or(Outcome::Delivered, Outcome::Refused);
             self.answer(request, outcome);
+        } else {
+            self.heard_on(receipt.id, link, receipt.refused);
         }
     }
 

@@ -278,8 +278,8 @@ impl World {
             Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
             Action::Discard { .. } | Action::Receipted(_) => {}
             Action::Missing(_) | Action::Claimed { .. } | Action::Hand { .. } => {}
-            // Nobody asks for ways in here.
-            Action::Traced { .. } => {}
+            // Nobody asks for ways or broadcasts in here: `peer/core/tests` has them.
+            Action::Traced { .. } | Action::Spread { .. } | Action::Reached { .. } => {}
             // No authority is a node in here, and no certificate ends: `tests/renewal.rs` has both.
             Action::Acknowledged { .. } | Action::Renew(_) | Action::Renewed { .. } => {}
             // A relay's circuits are the shell's: `tests/relay.rs` has them.
