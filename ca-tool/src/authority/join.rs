@@ -165,7 +165,10 @@ impl Authority {
         let code = code_of(error);
         let text = match (code, error) {
             (Code::Unavailable, CaError::Busy { .. }) => "the same name is just being certified",
-            (Code::Unavailable, _) => "the authority cannot certify just now",
+            (Code::Unavailable, error) => {
+                tracing::warn!("not certified: {error}");
+                "the authority cannot certify just now"
+            }
             _ => return Failure::new(code, error.to_string(), self.now()),
         };
         Failure::new(code, text, self.now())

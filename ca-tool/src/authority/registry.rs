@@ -389,6 +389,12 @@ impl Registry {
         self.store.read()?.cert(serial)
     }
 
+    /// Whether the disk has failed under the store: nothing is recorded until it is opened anew.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.store.is_broken()
+    }
+
     /// Certificates whose signing was interrupted: they may exist somewhere.
     ///
     /// # Errors

@@ -184,6 +184,9 @@ impl Desk {
         let now = self.authority.now();
         let ends = self.authority.signer().cert().not_after;
         let due = self.authority.feed_next_update().map_err(|error| error.to_string())?;
+        if self.authority.is_broken() {
+            return Err("nothing can be recorded any more".to_owned());
+        }
         if ends <= now {
             return Err(format!("the issuing certificate ended at {ends}"));
         }

@@ -32,3 +32,5 @@ pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub(super) const ACTS_MAX: usize = 128;
 /// How long a stop waits for answers under way.
 pub(super) const STOP: Duration = Duration::from_secs(5);
+/// How often it is looked whether the disk has failed: an answer under way goes out first.
+pub(super) const LOOK: Duration = Duration::from_millis(500);

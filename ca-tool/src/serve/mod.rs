@@ -86,13 +86,15 @@ pub fn run(authority: Authority, how: &Serve, on_start: impl FnOnce(&Served)) ->
         let served = Served::start(Arc::new(authority), how).await?;
         on_start(&served);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+        let ended = tokio::select! {
+            _ = term.recv() => Ok(()),
+            _ = int.recv() => Ok(()),
+            () = served.is_broken() => Err(Fault::failed("nothing can be recorded any more")
+                .hint("make room on the disk, then start it again; nothing is lost")),
+        };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         served.stop().await;
-        Ok(())
+        ended
     })
 }
 
@@ -139,6 +141,16 @@ impl Served {
     #[must_use]
     pub fn around(&self) -> Surroundings {
         self.desk.around()
+    }
+
+    /// Returns once the disk has failed. What is on it is only known when it is read anew, so one
+    /// does not go on; a supervisor starts us again.
+    async fn is_broken(&self) {
+        let mut looks = tokio::time::interval(limits::LOOK);
+        while !self.desk.authority.is_broken() {
+            looks.tick().await;
+        }
+        tracing::error!("the disk has failed: nothing can be recorded any more");
     }
 
     /// Answers what is under way, and ends.

@@ -12,6 +12,7 @@ mod record;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use host::files::FileError;
 use redb::backends::FileBackend;
@@ -83,6 +84,9 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 /// The open store.
 pub struct Store {
     database: Database,
+    /// Whether a write has failed: what is on the disk may be older or newer than what is known
+    /// here, and redb writes no more.
+    broken: AtomicBool,
 }
 
 fn wrong(error: impl Into<redb::Error>) -> CaError {
@@ -98,7 +102,7 @@ impl Store {
         let file = options().create_new(true).open(path);
         let file = file.map_err(|e| FileError::from_io("make", path, e))?;
         let database = open_database(file)?;
-        let store = Self { database };
+        let store = Self { database, broken: AtomicBool::new(false) };
         store.write(|txn| {
             for table in TABLES {
                 txn.0.open_table(table).map_err(wrong)?;
@@ -116,7 +120,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, CaError> {
         let file: File = options().open(path).map_err(|e| FileError::from_io("open", path, e))?;
         let database = open_database(file)?;
-        let store = Self { database };
+        let store = Self { database, broken: AtomicBool::new(false) };
         let format = store.read()?.get(META, meta::FORMAT)?;
         let found = format.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         match found {
@@ -142,6 +146,19 @@ impl Store {
         &self,
         change: impl FnOnce(&Txn) -> Result<T, CaError>,
     ) -> Result<T, CaError> {
+        let done = self.transact(change);
+        if matches!(done, Err(CaError::Store(_))) {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Whether the disk has failed: only opening the store anew says what is on it.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    fn transact<T>(&self, change: impl FnOnce(&Txn) -> Result<T, CaError>) -> Result<T, CaError> {
         let txn = Txn(self.database.begin_write().map_err(wrong)?);
         match change(&txn) {
             Ok(value) => {
