@@ -22,6 +22,7 @@ mod demo;
 mod discovery;
 mod feed;
 mod first_five_minutes;
+mod full;
 mod hostile;
 mod house;
 mod impostor;

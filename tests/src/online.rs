@@ -19,6 +19,7 @@ pub struct Online {
     address: String,
     folder: PathBuf,
     log: PathBuf,
+    _logs: TempDir,
     child: Child,
     may_err: bool,
 }
@@ -57,8 +58,9 @@ impl Online {
     /// As [`Online::start`].
     #[must_use]
     pub fn serve_through(first: &[&str], folder: &Path, listen: &str, more: &[&str]) -> Self {
-        static STARTS: AtomicU32 = AtomicU32::new(0);
-        let log = folder.join(format!("serve.{}.log", STARTS.fetch_add(1, Ordering::Relaxed)));
+        // Not in the folder: that may be on a disk that is full.
+        let logs = tempfile::tempdir().unwrap();
+        let log = logs.path().join("serve.log");
         let mut child = programs::command_through(first, "ca-tool", folder)
             .args(["serve", "--listen", listen, "--mesh", "127.0.0.1:0"])
             .args(more)
@@ -74,7 +76,7 @@ impl Online {
             panic!("the authority does not serve ({line:?}):\n{}", read(&log));
         };
         let address = address.trim().to_owned();
-        Self { address, folder: folder.to_owned(), log, child, may_err: false }
+        Self { address, folder: folder.to_owned(), log, _logs: logs, child, may_err: false }
     }
 
     /// Where it answers.
@@ -139,12 +141,20 @@ impl Online {
     pub fn terminate(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
+        self.wait_ended(0);
+    }
+
+    /// Waits until it has ended with a code.
+    ///
+    /// # Panics
+    /// If it does not, or otherwise.
+    pub fn wait_ended(&mut self, code: i32) {
         let mut ended = None;
-        wait_until("an authority ends on SIGTERM", SOON, || {
+        wait_until("an authority ends", SOON, || {
             ended = self.child.try_wait().unwrap();
             ended.is_some()
         });
-        assert_eq!(ended.unwrap().code(), Some(0), "{}", self.log());
+        assert_eq!(ended.unwrap().code(), Some(code), "{}", self.log());
     }
 }
 
