@@ -1,5 +1,6 @@
 //! A fully post-quantum network, end to end: joined by strings, linked, renewed, suspended and
-//! revoked, with no classical key anywhere. Judges from outside look at its certificates in `judges.rs`.
+//! revoked, with no classical key anywhere. Judges from outside look at its certificates in
+//! `judges.rs`.
 
 use shared::cert::Facts;
 use shared::key::Algorithm;
