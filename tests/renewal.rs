@@ -16,7 +16,7 @@ use shared::join::{Code, Failure};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
 use shared::time::Timestamp;
-use shared::wire::{Body, Pack, Renewal};
+use shared::wire::{Body, Circuit, Pack, Renewal};
 use tests::seat::{start, start_authority};
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 use tokio::sync::mpsc;
@@ -292,6 +292,80 @@ fn who_is_not_the_authority_certifies_nobody_and_is_not_believed() {
         assert!(requests.try_recv().is_err());
         alice.stop().await;
     });
+}
+
+#[test]
+fn any_neighbour_carries_to_the_authority_and_to_nobody_else() {
+    let network = Network::with(&["alice", "carol", "dave"]);
+    run(async {
+        let authority = Arc::new(network.authority());
+        let alice = start(&network.bundle("alice"), "127.0.0.1:0", &[]).await;
+        let known = [(name("alice"), at(&alice))];
+        // Neither can be dialled: both are linked with alice, who is no relay.
+        let seat = start_authority(&network, &authority, &known).await;
+        certify(Arc::clone(&authority), seat.renewals().await);
+        let carol = start(&network.bundle("carol"), "none", &known).await;
+        for _ in 0..2 {
+            let (fresh, csr) = key();
+            let Renewed::Granted(chain) = ask(&carol, &csr).await else { panic!() };
+            let cert = NodeCert::read(&chain[0]).unwrap();
+            assert_eq!((&cert.node, &cert.public), (&name("carol"), fresh.public()));
+        }
+        let (bundle, address) = (network.bundle("dave"), at(&alice));
+        let refused = tokio::task::spawn_blocking(move || {
+            let dave = Credentials::of_bundle(&bundle);
+            let mut ear = Ear::dial_relay(&address, Some(&dave));
+            ear.say(&Body::Circuit(Circuit::Ask(name("carol"))).to_frame());
+            ear.body()
+        });
+        assert_eq!(refused.await.unwrap(), Some(Body::Refused(shared::refusal::Code::Policy)));
+        for daemon in [carol, seat, alice] {
+            daemon.stop().await;
+        }
+    });
+}
+
+#[test]
+fn a_person_sees_what_is_left_and_renews_at_once() {
+    let network = Network::with(&["alice"]);
+    let before: serde_json::Value =
+        serde_json::from_str(&network.peer("cert alice.bundle --json").ended(0).out).unwrap();
+    assert_eq!((&before["running"], &before["urgency"]), (&false.into(), &"fresh".into()));
+    let steps: Vec<_> =
+        before["chain"].as_array().unwrap().iter().map(|s| s["of"].clone()).collect();
+    assert_eq!(steps, ["node", "issuing", "root"]);
+    assert_eq!(before["breaks"].as_array().unwrap().len(), 4);
+    let _ = network.peer("renew alice.bundle").ended(4);
+    let authority = Arc::new(network.authority());
+    let alice = network.start("alice", &[]);
+    let alone = alice.ask("renew", &[]).ended(1);
+    assert!(alone.err.contains("not renewed"), "{}", alone.err);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.unwrap();
+    let known = [(name("alice"), alice.address().to_owned())];
+    let seat = runtime.block_on(async {
+        let seat = start_authority(&network, &authority, &known).await;
+        certify(Arc::clone(&authority), seat.renewals().await);
+        seat
+    });
+    wait_until("the authority is linked", SOON, || alice.ask("renew", &["--keep-key"]).code == 0);
+    let after: serde_json::Value =
+        serde_json::from_str(&alice.ask("cert", &["--json"]).ended(0).out).unwrap();
+    assert_eq!(
+        (&after["running"], &after["spki"]),
+        (&true.into(), &before["spki"]),
+        "the key stays"
+    );
+    assert_ne!(after["serial"], before["serial"]);
+    assert!(after["renewal"].is_string());
+    let _ = alice.ask("renew", &[]).ended(0);
+    let fresh: serde_json::Value =
+        serde_json::from_str(&alice.ask("cert", &["--json"]).ended(0).out).unwrap();
+    assert_ne!(fresh["spki"], after["spki"], "a fresh key");
+    assert!(alice.ask("cert", &[]).ended(0).out.contains("nobody links with this node"));
+    assert!(alice.ask("status", &[]).ended(0).out.contains("renewal"));
+    runtime.block_on(seat.stop());
 }
 
 #[test]

@@ -92,7 +92,7 @@ async fn connect(
     let Some(relay) = relay else {
         return Ok(dial(&peer.address, Some(peer.name.clone()), dialler).await?);
     };
-    let relay = Relay { node: &relay.name, address: &relay.address, home: None };
+    let relay = Relay { node: &relay.name, address: &relay.address, any: false, home: None };
     let tunnel = reach(relay, Circuit::Ask(peer.name.clone()), dialler).await?;
     Ok(dial_through(tunnel, peer.name.clone(), dialler).await?)
 }

@@ -53,6 +53,12 @@ pub(crate) enum Command {
     /// Links, nodes that are known, certificate and feed.
     #[command(after_help = "Example:\n  peer status bob.bundle --json")]
     Status(BundleArgs),
+    /// The certificate: what is left of it, when it is renewed, and what will break when.
+    #[command(after_help = "Example:\n  peer cert bob.bundle --json")]
+    Cert(BundleArgs),
+    /// Have the running peer renew its certificate now.
+    #[command(after_help = "Example:\n  peer renew bob.bundle")]
+    Renew(RenewArgs),
     /// The directory: who is known, where, by which way, and how current.
     #[command(after_help = "Example:\n  peer nodes bob.bundle --json")]
     Nodes(BundleArgs),
@@ -256,6 +262,17 @@ pub(crate) struct VerifyArgs {
     /// The message it should be about.
     #[arg(long, value_name = "FILE")]
     pub(crate) body: Option<PathBuf>,
+}
+
+/// `renew`
+#[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    /// The bundle.
+    #[arg(env = "CONCLAVE_BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// Have the key there is certified again, instead of a fresh one.
+    #[arg(long)]
+    pub(crate) keep_key: bool,
 }
 
 /// `whois`

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use host::files::{self, Mode};
 use host::lock::FileLock;
+use peer::daemon::Urgency;
 use serde::{Deserialize, Serialize};
 use shared::cert::Usage;
 use shared::feed::{Position, Update};
@@ -59,6 +60,8 @@ pub struct NodeView {
     pub reason: Option<Cow<'static, str>>,
     /// When its newest certificate ends.
     pub not_after: Option<Timestamp>,
+    /// Whether less than a third of that one's life is left: it was not renewed in time.
+    pub late: bool,
     /// How many of its certificates have not expired.
     pub certificates: usize,
     /// Groups.
@@ -406,7 +409,11 @@ impl Registry {
     fn view_of(&self, view: &impl Reads, record: &NodeRecord) -> Result<NodeView, CaError> {
         let now = self.now();
         let certs = view.certs_of(&record.node)?;
-        let not_after = certs.iter().map(|cert| cert.not_after).max();
+        let newest = certs.iter().max_by_key(|cert| cert.not_after);
+        let not_after = newest.map(|cert| cert.not_after);
+        let urgency = newest.map(|cert| Urgency::of(cert.not_before, cert.not_after, now));
+        let is_active = matches!(record.standing, Standing::Active);
+        let late = is_active && urgency == Some(Urgency::Late);
         let certificates = certs.iter().filter(|cert| cert.not_after > now).count();
         let (standing, since, reason) = match record.standing {
             Standing::Active if certificates == 0 => ("expired", not_after, None),
@@ -422,6 +429,7 @@ impl Registry {
             since,
             reason: reason.map(Cow::Borrowed),
             not_after,
+            late,
             certificates,
             groups: text(&record.terms.groups),
             roles: text(&record.terms.roles),

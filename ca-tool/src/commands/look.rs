@@ -44,7 +44,7 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
             node.node.to_string(),
             standing(node),
             when(node.since).unwrap_or_else(|| "-".to_owned()),
-            when(node.not_after).unwrap_or_else(|| "-".to_owned()),
+            ends(node, when(node.not_after)),
             node.groups.join(","),
             node.roles.join(","),
         ]);
@@ -177,6 +177,11 @@ fn standing(node: &NodeView) -> String {
         Some(reason) => format!("{} ({reason})", node.standing),
         None => node.standing.to_string(),
     }
+}
+
+fn ends(node: &NodeView, when: Option<String>) -> String {
+    let when = when.unwrap_or_else(|| "-".to_owned());
+    if node.late { format!("{when}, NOT RENEWED") } else { when }
 }
 
 fn since(node: &NodeView) -> String {

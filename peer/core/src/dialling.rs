@@ -81,6 +81,8 @@ pub struct Prospect {
     pub addresses: Vec<String>,
     /// Relays that it names; tried after its addresses.
     pub relays: Vec<NodeName>,
+    /// Neighbours that carry for it although they are no relays; tried last.
+    pub(crate) carriers: Vec<NodeName>,
     /// Whether a person configured it.
     pub configured: bool,
     /// Where it was met without being named; tried beside what it says itself.
@@ -122,7 +124,9 @@ impl Prospect {
     fn next_way(&mut self, node: &NodeName, ours: &[NodeName]) -> Option<Way> {
         let relays = if self.relays.is_empty() { ours } else { &self.relays };
         let addresses = self.addresses.iter().cloned().map(Way::Address);
-        let relays = relays.iter().filter(|relay| *relay != node).cloned().map(Way::Relay);
+        let carriers = self.carriers.iter().filter(|carrier| !relays.contains(carrier));
+        let relays = relays.iter().chain(carriers).filter(|relay| *relay != node);
+        let relays = relays.cloned().map(Way::Relay);
         let ways: Vec<Way> = addresses.chain(relays).collect();
         self.ways = ways.len();
         let way = ways.into_iter().nth(self.tried);
@@ -281,7 +285,9 @@ impl Dialling {
             }
             return;
         }
-        if addresses.is_empty() && relays.is_empty() {
+        // The authority is reached through any neighbour that is linked with it.
+        let reachable = node.as_str() == NodeName::AUTHORITY;
+        if addresses.is_empty() && relays.is_empty() && !reachable {
             return;
         }
         if self.prospects.len() < DIRECTORY_MAX {
@@ -350,6 +356,13 @@ impl Dialling {
             prospect.renewing = false;
             prospect.again(now.plus_ms(jitter.around(RETRY_FIRST_MS)));
             self.index(node);
+        }
+    }
+
+    /// These carry for a node from now on.
+    pub(crate) fn set_carriers(&mut self, node: &NodeName, carriers: Vec<NodeName>) {
+        if let Some(prospect) = self.prospects.get_mut(node) {
+            prospect.carriers = carriers;
         }
     }
 
@@ -465,6 +478,7 @@ const fn prospect(addresses: Vec<String>, configured: bool, next_try: Tick) -> P
     Prospect {
         addresses,
         relays: Vec::new(),
+        carriers: Vec::new(),
         configured,
         hint: None,
         last_failure: None,

@@ -250,9 +250,9 @@ impl Directory {
     }
 
     /// Where a node with a role in its certificate says that it can be dialled.
-    pub(crate) fn address_of(&self, node: &NodeName, role: &str) -> Option<String> {
+    pub(crate) fn address_of(&self, node: &NodeName, role: Option<&str>) -> Option<String> {
         let signed = &self.known.get(node)?.signed;
-        let fit = signed.member.cert.attributes.has_role(role);
+        let fit = role.is_none_or(|role| signed.member.cert.attributes.has_role(role));
         signed.presence.addresses.first().filter(|_| fit).cloned()
     }
 

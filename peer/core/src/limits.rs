@@ -243,6 +243,11 @@ pub const FULL_MS: u64 = 20;
 /// How long a request for a new certificate may stay unanswered, in ms: a dial by every way, and an
 /// authority that is busy with a few thousand others.
 pub const RENEW_MS: u64 = 20_000;
+/// Circuits between members and the authority through a node that is no relay: a renewal takes a
+/// second, and each is ended by whoever asked.
+pub const CARRIED_MAX: usize = 16;
+/// Neighbours that are asked to carry to the authority in one round, each a handshake.
+pub const CARRIERS_TRIED: usize = 4;
 /// Within what time a link is made anew after a renewal, in ms, or a quarter of what is left of the
 /// old certificate: a renewal of the authority's own is noticed by all at once.
 pub const REFRESH_MS: u64 = 60_000;

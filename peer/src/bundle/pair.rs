@@ -50,8 +50,9 @@ impl Pair {
                 Err(error) => settled = settled.or(Some(error)),
             }
         }
-        let end = |pair: &Self| pair.cert.not_after;
-        fitting.sort_by_key(|pair| std::cmp::Reverse(end(pair)));
+        // Of two that end in the same second, the one beside is the newer.
+        let age = |pair: &Self| (pair.cert.not_after, pair.crt == paths.next_cert());
+        fitting.sort_by_key(|pair| std::cmp::Reverse(age(pair)));
         let mut refused = None;
         for pair in fitting {
             match judge(&pair.identity, &pair.cert) {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** data goes to stdout, talk to stderr; `--json` prints JSON values, one a line.
 
+mod cert;
 mod evidence;
 mod feed;
 mod inbox;
@@ -46,6 +47,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         Command::Run(args) => run::run(desk, &args.bundle, &args.running),
         Command::Join(args) => join::join(desk, args),
         Command::Status(args) => status::status(&desk, &args.bundle),
+        Command::Cert(args) => cert::cert(&desk, &args.bundle),
+        Command::Renew(args) => cert::renew(&desk, args),
         Command::Nodes(args) => nodes::nodes(&desk, &args.bundle),
         Command::Whois(args) => nodes::whois(&desk, args),
         Command::Policy(PolicyCommand::Show(args)) => policy::show(&desk, args),

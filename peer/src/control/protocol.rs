@@ -88,6 +88,11 @@ pub enum Request {
         /// Its absolute path.
         path: PathBuf,
     },
+    /// Renews the certificate now: one [`Reply::Renewed`].
+    Renew {
+        /// For the key there is, instead of a fresh one.
+        keep_key: bool,
+    },
     /// Reads the bundle again.
     Reload,
     /// Ends the daemon.
@@ -133,6 +138,11 @@ pub enum Reply {
         number: u64,
         /// Whether that was news.
         fresh: bool,
+    },
+    /// The certificate is renewed.
+    Renewed {
+        /// Until when.
+        not_after: Timestamp,
     },
     /// Nothing more comes.
     Done,

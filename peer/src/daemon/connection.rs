@@ -33,6 +33,8 @@ pub(super) struct Connector {
     pub(super) meeting: Meeting,
     /// Octets per second of one direction of a circuit through us.
     pub(super) circuit_rate: u64,
+    /// Whether we are the authority: any member carries for it.
+    pub(super) is_authority: bool,
 }
 
 impl Connector {

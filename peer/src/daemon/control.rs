@@ -255,6 +255,10 @@ impl Handler for Desk {
                 let (number, fresh) = self.import(&path).await?;
                 replies.send(&Reply::Feed { number, fresh }).await?;
             }
+            Request::Renew { keep_key } => {
+                let not_after = super::renewal::renew(&self.news, keep_key).await?;
+                replies.send(&Reply::Renewed { not_after }).await?;
+            }
             Request::Reload => {
                 let reload = News::Reload(self.watched.clone());
                 let stopping = |_| Fault::failed("this peer is stopping");

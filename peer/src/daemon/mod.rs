@@ -40,6 +40,6 @@ pub use broadcast::Broadcaster;
 pub use fabric::{DirectFabric, Fabric};
 pub use interfaces::advertised;
 pub use live::{Courier, Listener};
-pub use peer_core::Of;
+pub use peer_core::{Of, Urgency};
 pub use post::{gone_item, waiting};
 pub use start::{Daemon, FindBy, Start, run};

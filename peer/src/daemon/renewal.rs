@@ -4,7 +4,7 @@
 //! **Invariant:** the pair there was stays on the disk until somebody has taken the new one in a
 //! handshake.
 //! **Invariant:** what the authority grants is taken only if it is ours, fits the key, is valid now
-//! and ends later than what there is.
+//! and does not end before what there is.
 
 use std::sync::Arc;
 
@@ -366,8 +366,8 @@ fn wish(bundle: &Bundle, keep_key: bool) -> Result<Wish, String> {
 /// Whether an identity may take the place of the bundle's.
 fn check(bundle: &Bundle, identity: &Identity, now: Timestamp) -> Result<(), String> {
     let cert = bundle.check_successor(identity, now).map_err(|error| error.to_string())?;
-    if cert.not_after <= bundle.cert.not_after {
-        return Err(format!("it ends at {}, not later than the one there is", cert.not_after));
+    if cert.not_after < bundle.cert.not_after {
+        return Err(format!("it ends at {}, before the one there is", cert.not_after));
     }
     Ok(())
 }

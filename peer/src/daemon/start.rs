@@ -232,6 +232,7 @@ struct Parts {
     greeting_seen: watch::Receiver<Greeting>,
     news: mpsc::Sender<News>,
     heard: mpsc::Receiver<News>,
+    is_authority: bool,
 }
 
 impl Parts {
@@ -250,6 +251,7 @@ impl Parts {
             greeting_seen,
             news,
             heard,
+            is_authority: bundle.cert.node.as_str() == NodeName::AUTHORITY,
         })
     }
 
@@ -265,6 +267,7 @@ impl Parts {
             next_link: AtomicU64::new(1),
             meeting: Meeting::at(home),
             circuit_rate,
+            is_authority: self.is_authority,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A circuit's end: our connection with a relay, which from "ready" on carries the other end's
 //! octets.
 //!
-//! **Invariant:** the relay has proved its role before it is told whom we look for.
+//! **Invariant:** the relay has proved its role before it is told whom we look for; for the
+//! authority any member will do.
 
 use std::net::SocketAddr;
 
@@ -28,6 +29,8 @@ pub struct Relay<'a> {
     pub node: &'a NodeName,
     /// `HOST:PORT`.
     pub address: &'a str,
+    /// Whether any member will do, because one of the two ends is the authority.
+    pub any: bool,
     /// Where we listen, so that the relay sees that port; `None` to use any other.
     pub home: Option<SocketAddr>,
 }
@@ -54,7 +57,7 @@ pub async fn reach(relay: Relay<'_>, say: Circuit, dialler: &Dialler) -> Result<
     let here = tcp.local_addr().ok().filter(|_| from_home);
     let expected = Some(relay.node.clone());
     let mut secured = secure(tcp, expected, dialler, Protocol::Circuit, patience).await?;
-    if !secured.member.cert.attributes.has_role(ROLE) {
+    if !relay.any && !secured.member.cert.attributes.has_role(ROLE) {
         let detail = format!("{} has no certificate of a relay", relay.node);
         secured.refuse(Code::Policy).await;
         return Err(Failure::by_us(Refusal::new(Code::Policy, detail)));

@@ -20,6 +20,15 @@ pub struct Who<'w> {
     pub attributes: &'w Attributes,
 }
 
+impl Who<'_> {
+    /// Whether it is the authority, by its name and its role.
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        let role = self.attributes.has_role(NodeName::AUTHORITY);
+        self.node.as_str() == NodeName::AUTHORITY && role
+    }
+}
+
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request<'r> {

@@ -14,7 +14,8 @@ use super::Node;
 use crate::action::{Action, Call, Event};
 use crate::circuits::{CircuitBounds, CircuitId, End};
 use crate::dialling::{By, DialFailure, Way};
-use crate::links::{Direction, Link, LinkId, RELAY_ROLE};
+use crate::limits::{CARRIED_MAX, CARRIERS_TRIED};
+use crate::links::{Direction, Link, LinkId, RELAY_ROLE, is_authority};
 
 impl Node {
     /// Somebody asks for a circuit to a node. The random token goes to that node; whoever brings it
@@ -31,7 +32,7 @@ impl Node {
     ) -> Result<CircuitId, Refusal> {
         self.verifier.recheck(asker, now.wall)?;
         if !self.is_relay() {
-            return Err(Refusal::new(Code::Policy, "this node is no relay for it"));
+            self.may_carry(asker, to)?;
         }
         let unreachable = || Refusal::new(Code::Unreachable, format!("{to} is not linked here"));
         let linked = self.links.member_link(to).filter(|(_, l)| l.ready && l.via.is_none());
@@ -102,9 +103,12 @@ impl Node {
     fn take_call(&mut self, link: LinkId, token: Token, from: NodeName, now: Now) {
         let Some(entry) = self.links.get(link) else { return };
         let relay = entry.member.node().clone();
-        let fit = entry.via.is_none() && entry.member.cert.attributes.has_role(RELAY_ROLE);
+        // Any member that is linked with the authority carries for it.
+        let any = self.is_the_authority() || is_called_authority(&from);
+        let relays = any || entry.member.cert.attributes.has_role(RELAY_ROLE);
+        let fit = entry.via.is_none() && relays;
         let barred = self.is_out(&from) || self.barred || from == self.settings.node;
-        match self.relay_address(&relay).filter(|_| fit && !barred && self.has_time(now)) {
+        match self.relay_address(&relay, any).filter(|_| fit && !barred && self.has_time(now)) {
             Some(address) => {
                 let call = Call::Answered { node: from, relay, address, token };
                 self.push(Action::Dial(call));
@@ -138,7 +142,11 @@ impl Node {
     /// Ends every circuit that the policy denies now.
     pub(super) fn cut_forbidden_circuits(&mut self) {
         let law = &self.law;
-        let may = |from: Who<'_>, to: Who<'_>| law.decide(from, to, Request::Connect).allowed;
+        let may = |from: Who<'_>, to: Who<'_>| {
+            from.is_authority()
+                || to.is_authority()
+                || law.decide(from, to, Request::Connect).allowed
+        };
         for (circuit, from, to) in self.circuits.forbidden(may) {
             self.push(Action::EndCircuit { circuit, code: Code::Policy });
             self.tell(Event::CircuitForbidden { from, to });
@@ -174,7 +182,7 @@ impl Node {
     pub(super) fn call(&mut self, node: NodeName, way: Way, now: Now) {
         match way {
             Way::Address(address) => self.push(Action::Dial(Call::Known { node, address })),
-            Way::Relay(relay) => match self.relay_address(&relay) {
+            Way::Relay(relay) => match self.relay_address(&relay, is_called_authority(&node)) {
                 Some(address) => self.push(Action::Dial(Call::Relayed { node, relay, address })),
                 None => {
                     let detail = format!("the relay {relay} is not known here");
@@ -185,8 +193,9 @@ impl Node {
         }
     }
 
-    /// Where a relay can be dialled: where we dialled it, or where it says it is.
-    fn relay_address(&self, relay: &NodeName) -> Option<String> {
+    /// Where a relay can be dialled: where we dialled it, or where it says it is. `any` member will
+    /// do for the authority.
+    fn relay_address(&self, relay: &NodeName, any: bool) -> Option<String> {
         if *relay == self.settings.node || self.is_out(relay) {
             return None;
         }
@@ -195,7 +204,8 @@ impl Node {
             ours.then(|| link.address.clone())
         };
         let linked = self.links.member_link(relay).and_then(dialled);
-        linked.or_else(|| self.directory.address_of(relay, RELAY_ROLE))
+        let role = (!any).then_some(RELAY_ROLE);
+        linked.or_else(|| self.directory.address_of(relay, role))
     }
 
     /// Relays that we are linked with, for nodes that name none themselves.
@@ -203,7 +213,35 @@ impl Node {
         self.presence.relays.clone()
     }
 
+    /// Whether we carry for two members although we are no relay: if one of them is the authority,
+    /// and it is not much.
+    fn may_carry(&self, asker: &Member, to: &NodeName) -> Result<(), Refusal> {
+        if !is_authority(asker) && !is_called_authority(to) {
+            return Err(Refusal::new(Code::Policy, "this node is no relay for it"));
+        }
+        if self.circuits.len() >= CARRIED_MAX {
+            return Err(Refusal::new(Code::Quota, "no room for another circuit"));
+        }
+        Ok(())
+    }
+
+    /// Some neighbours that may be linked with the authority, other ones each time.
+    pub(super) fn carriers(&mut self) -> Vec<NodeName> {
+        let fit = |link: &&Link| link.ready && link.via.is_none() && !link.is_visitor();
+        let linked = self.links.iter().map(|(_, link)| link).filter(fit);
+        let mut names: Vec<NodeName> = linked.map(|link| link.member.node().clone()).collect();
+        let count = u64::try_from(names.len()).unwrap_or_default();
+        let turn = usize::try_from(self.jitter.below(count)).unwrap_or_default();
+        names.rotate_left(turn);
+        names.truncate(CARRIERS_TRIED);
+        names
+    }
+
     fn has_time(&self, now: Now) -> bool {
         !(self.settings.refuse_when_stale && self.is_stale(now.wall))
     }
+}
+
+fn is_called_authority(node: &NodeName) -> bool {
+    node.as_str() == NodeName::AUTHORITY
 }

@@ -11,8 +11,8 @@ use shared::time::{Now, Timestamp};
 use shared::wire::{Body, Renewal};
 
 use super::Node;
-use crate::action::{Action, Petition, Renewed, RequestId};
-use crate::links::{Link, LinkId, is_authority};
+use crate::action::{Action, Petition, Renewed, RequestId, Way};
+use crate::links::{Link, LinkId, RELAY_ROLE, is_authority};
 
 impl Node {
     /// We want a new certificate for the key of a request (PKCS#10, DER). The answer is an
@@ -31,6 +31,8 @@ impl Node {
             Some((link, true)) => self.ask_authority(link, now),
             Some((_, false)) => {}
             None if self.dialling.has(&authority) => {
+                let carriers = self.carriers();
+                self.dialling.set_carriers(&authority, carriers);
                 self.dialling.encourage(&authority, now.tick);
                 self.dial_due(now);
             }
@@ -60,17 +62,27 @@ impl Node {
         match renewal {
             Renewal::Ask { id, csr } => self.take_petition(link, id, csr, now),
             Renewal::Granted { id, chain } => {
-                self.take_answer(link, id, Renewed::Granted(chain));
+                self.take_answer(link, id, Renewed::Granted(chain), now);
             }
             Renewal::Refused { id, failure } => {
-                self.take_answer(link, id, Renewed::Refused(failure));
+                self.take_answer(link, id, Renewed::Refused(failure), now);
             }
         }
     }
 
-    fn take_answer(&mut self, link: LinkId, id: u64, outcome: Renewed) {
+    fn take_answer(&mut self, link: LinkId, id: u64, outcome: Renewed, now: Now) {
         if let Some(request) = self.renewals.answered(link, id) {
             self.renewed(request, outcome);
+            self.free_carrier(link, now);
+        }
+    }
+
+    /// A neighbour that is no relay carried the question; it is wanted for others' now.
+    fn free_carrier(&mut self, link: LinkId, now: Now) {
+        self.dialling.set_carriers(&NodeName::authority(), Vec::new());
+        let carrier = self.links.get(link).and_then(|entry| entry.via.as_ref());
+        if carrier.is_some_and(|via| !via.relay.cert.attributes.has_role(RELAY_ROLE)) {
+            self.end(link, Way::Close, "the authority has answered", now);
         }
     }
 
@@ -115,6 +127,7 @@ impl Node {
     /// The part of the regular look that is about our own request.
     pub(super) fn look_at_renewal(&mut self, now: Now) {
         if let Some(request) = self.renewals.overdue(now.tick) {
+            self.dialling.set_carriers(&NodeName::authority(), Vec::new());
             self.renewed(request, Renewed::Unreachable("the authority was not reached in time"));
         } else if self.renewals.waits() {
             self.talk_with(&NodeName::authority(), now);
