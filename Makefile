@@ -4,13 +4,14 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test lab soak fmt lint deny bench sim fuzz man install clean
+.PHONY: help build demo test lab soak day fmt lint deny bench sim fuzz man install clean
 
 help:
 	@echo "make demo      watch an authority, three peers, a revocation and an outsider"
 	@echo "make test      prove it: unit, simulation and end-to-end tests"
 	@echo "make lab       twelve hosts, NATs, a partition, on network namespaces (root)"
 	@echo "make soak      SIZE=$(SIZE) messages and RESTARTS=$(RESTARTS) restarts: all arrive, once"
+	@echo "make day       twenty nodes that renew every twenty seconds, for DAY_S=$(DAY_S) seconds"
 	@echo "make lint      formatting and clippy, as CI runs them"
 	@echo "make sim       networks of SIZES=\"$(SIZES)\" nodes into docs/scale.*; SEED=N replays one"
 	@echo "make bench     the benchmarks"
@@ -36,6 +37,10 @@ RESTARTS ?= 40
 soak:
 	$(CARGO) build --release --locked -p ca-tool -p peer -p tests
 	$(TARGET)/release/soak $(SIZE) $(RESTARTS)
+
+DAY_S ?= 600
+day: build
+	CONCLAVE_DAY_S=$(DAY_S) $(CARGO) test --locked -p tests --test scenarios day::
 
 fmt:
 	$(CARGO) fmt --all

@@ -18,6 +18,7 @@ mod blind;
 mod bounds;
 mod corpus;
 mod dates;
+mod day;
 mod demo;
 mod discovery;
 mod feed;

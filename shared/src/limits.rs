@@ -53,6 +53,8 @@ pub const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const NODE_LIFE_DAYS_MAX: i64 = 90;
 /// How far notBefore lies in the past, in seconds: clocks that are slow by five minutes still work.
 pub const BACKDATE_S: i64 = 300;
+/// That is never more than this part of the life that is left: a renewal is due after two thirds.
+pub const BACKDATE_PARTS: i64 = 12;
 /// How far ahead of our clock a signed time may lie, in seconds, before it is refused.
 pub const AHEAD_S: i64 = 300;
 

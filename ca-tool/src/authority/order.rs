@@ -183,7 +183,9 @@ impl Authority {
         let issuer = self.signer().cert();
         let terms = &record.terms;
         let profile = profiles::for_node(self.layout(), &terms.profile)?;
-        let mut not_before = now.plus_s(-profile.backdate_s).max(issuer.not_before);
+        let not_after = now.plus_s(terms.life_s).min(issuer.not_after);
+        let backdate_s = profile.backdate_of(not_after.ms_since(now) / 1000);
+        let mut not_before = now.plus_s(-backdate_s).max(issuer.not_before);
         // The set bars every certificate of the name that began by the second of its revocation.
         if let Some(at) = record.revoked_at {
             not_before = not_before.max(Timestamp::from_s(at.s() + 1));
@@ -202,7 +204,7 @@ impl Authority {
             public,
             serial: fresh_serial(txn)?,
             not_before,
-            not_after: now.plus_s(terms.life_s).min(issuer.not_after),
+            not_after,
             profile,
         })
     }

@@ -196,6 +196,28 @@ fn renewal_keeps_the_terms_and_revocation_hits_every_certificate() {
 }
 
 #[test]
+fn a_certificate_of_half_a_minute_is_not_due_when_it_is_made() {
+    let (place, authority) = Place::new();
+    let path = authority.layout().profile("node");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let shipped = include_str!("../../../pki/profiles/node.yaml");
+    let text = shipped.replace("life: 7d", "life: 30s").replace("life-min: 1h", "life-min: 30s");
+    std::fs::write(&path, text).unwrap();
+    let now = authority.now();
+    let short = enroll(&authority, "bob").unwrap();
+    assert_eq!(short.not_before.s(), now.plus_s(-2).s(), "a twelfth, not five minutes");
+    assert_eq!(short.not_after.s(), now.plus_s(30).s());
+    std::fs::write(&path, shipped).unwrap();
+    assert_eq!(enroll(&authority, "carol").unwrap().not_before.s(), now.plus_s(-300).s());
+    // Near the issuer's end every certificate is short, whatever its profile says.
+    let left_s = authority.signer().cert().not_after.s() - now.s();
+    place.later(left_s - 120);
+    let last = enroll(&authority, "dave").unwrap();
+    assert_eq!(last.not_before.s(), authority.now().plus_s(-10).s());
+    assert_eq!(last.not_after.s(), authority.signer().cert().not_after.s());
+}
+
+#[test]
 fn a_revoked_name_starts_again_with_certificates_that_begin_later() {
     let (_place, authority) = Place::new();
     let old = enroll(&authority, "bob").unwrap();

@@ -254,6 +254,9 @@ pub const REFRESH_MS: u64 = 60_000;
 /// The part of a certificate's life over which the moments of renewal are spread, before two thirds
 /// have passed: a tenth of a week is 17 hours.
 pub const RENEW_SPREAD_PARTS: i64 = 10;
+/// And the part of it that the last of these moments lies before two thirds: who renews is not to
+/// be late while it does so. Of a week it is 5.6 hours.
+pub const RENEW_MARGIN_PARTS: i64 = 30;
 /// The first wait after a renewal that failed, in ms; doubled each time, with jitter.
 pub const RENEW_RETRY_FIRST_MS: u64 = 1_000;
 /// The longest such wait, in ms.

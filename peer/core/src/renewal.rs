@@ -1,7 +1,8 @@
 //! When a certificate is renewed: in good time, not all at once, and louder the later it gets.
 //!
-//! The moment lies in the tenth of the certificate's life before two thirds of it have passed, by
-//! the node's own dice: a thousand nodes that were enrolled in one minute do not renew in one.
+//! The moment lies in a tenth of the certificate's life, a little before two thirds of it have
+//! passed, by the node's own dice: a thousand nodes that were enrolled in one minute do not renew
+//! in one.
 //! After a failure the next try waits twice as long as the last, but never more than a fixed part
 //! of what is left: near the end it is tried often.
 //!
@@ -11,7 +12,8 @@
 use shared::time::Timestamp;
 
 use crate::limits::{
-    RENEW_ENDED_MS, RENEW_LEFT_PARTS, RENEW_RETRY_FIRST_MS, RENEW_RETRY_MAX_MS, RENEW_SPREAD_PARTS,
+    RENEW_ENDED_MS, RENEW_LEFT_PARTS, RENEW_MARGIN_PARTS, RENEW_RETRY_FIRST_MS, RENEW_RETRY_MAX_MS,
+    RENEW_SPREAD_PARTS,
 };
 use crate::random::Jitter;
 
@@ -82,7 +84,8 @@ impl Calendar {
         let life_ms = until.ms_since(from).max(0);
         let spread = u64::try_from(life_ms / RENEW_SPREAD_PARTS).unwrap_or_default();
         let early = i64::try_from(jitter.below(spread.max(1))).unwrap_or_default();
-        let next = Timestamp::from_ms(from.ms().saturating_add(life_ms / 3 * 2 - early));
+        let last = life_ms / 3 * 2 - life_ms / RENEW_MARGIN_PARTS;
+        let next = Timestamp::from_ms(from.ms().saturating_add(last - early));
         Self { from, until, next, setback: None, jitter }
     }
 
@@ -156,7 +159,8 @@ mod tests {
                 .collect();
             due.sort_unstable();
             let (first, last) = (due[0], due[999]);
-            assert!(first >= life / 3 * 2 - life / 10 && last <= life / 3 * 2, "{life}");
+            assert!(first >= life / 3 * 2 - life / 10 - life / 30, "{life}");
+            assert!(last <= life / 3 * 2 - life / 30, "{life}");
             assert!(last - first > life / 11, "they use the whole tenth");
             // No hundredth of the life sees more than twice its share of a tenth.
             for from in (first..last).step_by(usize::try_from(life / 100).unwrap()) {
@@ -171,7 +175,9 @@ mod tests {
         for seed in 0..1000 {
             for life in lives() {
                 let calendar = Calendar::new(at(0), at(life), seed);
-                assert!(calendar.next() <= at(life - life / 3));
+                // Whoever renews at once has a thirtieth of the life for it.
+                let in_time = calendar.next().ms() + life / 30 - 1;
+                assert_eq!(calendar.urgency(at(in_time)), Urgency::Due);
                 let just_before = calendar.next().ms() - 1;
                 assert_eq!(calendar.urgency(at(just_before)), Urgency::Fresh);
                 assert_eq!(calendar.urgency(calendar.next()), Urgency::Due);

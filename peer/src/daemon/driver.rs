@@ -66,7 +66,7 @@ impl<F: Fabric> Driver<F> {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let now = self.clock.now();
-            let wait = self.node.next_deadline().until(now.tick);
+            let wait = self.node.next_deadline().until(now.tick).min(self.renewal.wait(now.wall));
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -94,6 +94,8 @@ impl<F: Fabric> Driver<F> {
         if self.node.next_deadline() <= now.tick {
             self.node.handle_timeout(now);
             self.posting.look(&self.node, now);
+            self.look_at_renewal(now);
+        } else if self.renewal.wait(now.wall).is_zero() {
             self.look_at_renewal(now);
         }
     }
@@ -424,7 +426,7 @@ impl<F: Fabric> Driver<F> {
             Err(fault) => self.telling.not_reloaded(&fault),
         }
         if self.reloader.certificate() != before {
-            self.restart_calendar();
+            self.replaced_by_hand();
         }
     }
 

@@ -7,6 +7,7 @@
 //! and does not end before what there is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use host::fault::Fault;
 use peer_core::{Calendar, Event, Renewed, RequestId, Setback, Urgency};
@@ -97,13 +98,33 @@ impl Renewing {
     fn is_resting(&self) -> bool {
         matches!(self.step, Step::Rest)
     }
+
+    /// How long there is nothing to begin.
+    pub(super) fn wait(&self, now: Timestamp) -> Duration {
+        let calendar = self.calendar.as_ref().filter(|_| self.is_resting());
+        calendar.map_or(Duration::MAX, |calendar| {
+            let wait_ms = calendar.next().ms_since(now);
+            Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())
+        })
+    }
 }
 
 /// The same node has the same moments for the same certificate, in whichever run.
 fn calendar_of(cert: &NodeCert) -> Calendar {
+    calendar_from(cert, cert.not_before)
+}
+
+/// The same for one that was granted just now: if it began so long before that it is due already
+/// (its issuer is near its end), what is left counts, or it would be renewed without a pause.
+fn calendar_of_granted(cert: &NodeCert, now: Timestamp) -> Calendar {
+    let calendar = calendar_of(cert);
+    if calendar.is_due(now) { calendar_from(cert, now) } else { calendar }
+}
+
+fn calendar_from(cert: &NodeCert, from: Timestamp) -> Calendar {
     let hash = sha256(&cert.der);
     let seed = hash.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    Calendar::new(cert.not_before, cert.not_after, seed)
+    Calendar::new(from, cert.not_after, seed)
 }
 
 impl Daemon {
@@ -265,17 +286,21 @@ impl<F: Fabric> Driver<F> {
             Ok(what) => {
                 info!("renewed: {what}");
                 self.renewal.unproved = true;
-                self.restart_calendar();
+                self.restart_calendar(|cert| calendar_of_granted(cert, now.wall));
             }
             Err(why) => self.renewal_failed(&why, true, now),
         }
     }
 
-    /// Another certificate holds, by our own renewal or by somebody's hand.
-    pub(super) fn restart_calendar(&mut self) {
+    /// Somebody has put another certificate there.
+    pub(super) fn replaced_by_hand(&mut self) {
+        self.restart_calendar(calendar_of);
+    }
+
+    fn restart_calendar(&mut self, calendar: impl Fn(&NodeCert) -> Calendar) {
         let cert = &self.reloader.bundle.cert;
         if self.renewal.calendar.is_some() {
-            self.renewal.calendar = Some(calendar_of(cert));
+            self.renewal.calendar = Some(calendar(cert));
         }
         self.renewal.told = Urgency::Fresh;
         let until = cert.not_after;

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::member::Usages;
-use crate::limits::NODE_LIFE_DAYS_MAX;
+use crate::limits::{BACKDATE_PARTS, NODE_LIFE_DAYS_MAX};
 use crate::name::{Label, NameError};
 use crate::time::parse_duration_s;
 
@@ -93,7 +93,7 @@ pub struct Profile {
     pub life_min_s: i64,
     /// Longest life in seconds.
     pub life_max_s: i64,
-    /// Seconds between notBefore and now.
+    /// Seconds between notBefore and now, at most; see [`Profile::backdate_of`].
     pub backdate_s: i64,
     /// A node's usages.
     pub usages: Usages,
@@ -131,6 +131,13 @@ impl Profile {
         }
         Ok(profile)
     }
+
+    /// How far in the past a certificate begins that has so many seconds to live: one that began
+    /// long before it was made would be due for renewal as soon as it is born, again and again.
+    #[must_use]
+    pub fn backdate_of(&self, life_s: i64) -> i64 {
+        self.backdate_s.min(life_s.max(0) / BACKDATE_PARTS)
+    }
 }
 
 fn duration(key: &'static str, text: &str) -> Result<i64, ProfileError> {
@@ -157,6 +164,14 @@ mod tests {
     fn the_shipped_shape_is_accepted() {
         let profile = Profile::check(&node()).unwrap();
         assert_eq!((profile.life_s, profile.backdate_s), (604_800, 300));
+    }
+
+    #[test]
+    fn a_short_life_does_not_begin_long_ago() {
+        let profile = Profile::check(&node()).unwrap();
+        let of = |life_s| profile.backdate_of(life_s);
+        assert_eq!((of(604_800), of(3600), of(3599)), (300, 300, 299));
+        assert_eq!((of(300), of(30), of(11), of(0), of(-5)), (25, 2, 0, 0, 0));
     }
 
     #[test]
