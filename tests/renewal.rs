@@ -2,6 +2,7 @@
 //! to it, and it changes its identity while it runs.
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
 use shared::time::Timestamp;
 use shared::wire::{Body, Circuit, Pack, Renewal};
+use tests::pipe::Pipe;
 use tests::seat::{start, start_authority};
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 use tokio::sync::mpsc;
@@ -405,4 +407,34 @@ fn what_the_authority_brings_in_is_acknowledged_to_it() {
             daemon.stop().await;
         }
     });
+}
+
+#[test]
+fn who_renews_in_the_middle_of_a_handshake_is_refused_by_nobody() {
+    let network = Network::with(&["alice", "bob"]);
+    for bob_dials in [true, false] {
+        run(async {
+            let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let home = if bob_dials { "127.0.0.1:0".to_owned() } else { nowhere.to_string() };
+            let wire = if bob_dials { None } else { Some(Pipe::to(&home)) };
+            let alice = match &wire {
+                Some(wire) => network.start_dialling("alice", "bob", wire.address()),
+                None => network.start("alice", &[]),
+            };
+            let wire = wire.unwrap_or_else(|| Pipe::to(alice.address()));
+            wire.hold();
+            let known = bob_dials.then(|| (name("alice"), wire.address().to_owned()));
+            let bob = start(&network.bundle("bob"), &home, known.as_slice()).await;
+            wait_until("somebody calls", SOON, || wire.come() > 0);
+            let authority = network.authority();
+            let (key, _) = key();
+            let issued = authority.renew(&name("bob"), Some(Holder::Private(&key))).unwrap();
+            let identity = tls::Identity { chain: issued.chain, key };
+            bob.replace_identity(identity).await.unwrap();
+            wire.let_go();
+            alice.wait_links(&["bob"]);
+            assert_eq!(alice.status()["events"], serde_json::json!([]));
+            bob.stop().await;
+        });
+    }
 }

@@ -15,6 +15,9 @@ use rustix::net::{AddressFamily, SocketType};
 #[derive(Default)]
 struct Carried {
     pieces: AtomicU64,
+    /// Nothing of what callers say is carried now; how many pieces have come.
+    held: AtomicBool,
+    come: AtomicU64,
     taped: Mutex<Vec<u8>>,
 }
 
@@ -68,6 +71,22 @@ impl Pipe {
         self.carried.pieces.load(Ordering::Relaxed)
     }
 
+    /// Carries nothing that callers say, until [`Pipe::let_go`].
+    pub fn hold(&self) {
+        self.carried.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Carries what waits.
+    pub fn let_go(&self) {
+        self.carried.held.store(false, Ordering::Relaxed);
+    }
+
+    /// How many pieces have come, carried or not.
+    #[must_use]
+    pub fn come(&self) -> u64 {
+        self.carried.come.load(Ordering::Relaxed)
+    }
+
     /// Everything that was on it.
     ///
     /// # Panics
@@ -102,12 +121,16 @@ pub fn call(caller: IpAddr, target: SocketAddr) -> Option<TcpStream> {
 
 fn carry(near: &TcpStream, far: &TcpStream, carried: &Arc<Carried>) {
     let _ = near.set_nodelay(true);
-    for (from, to) in [(near, far), (far, near)] {
+    for (from, to, holds) in [(near, far, true), (far, near, false)] {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         let carried = Arc::clone(carried);
         std::thread::spawn(move || {
             let mut piece = [0; 16 * 1024];
             while let Ok(length) = from.read(&mut piece) {
+                carried.come.fetch_add(1, Ordering::Relaxed);
+                while holds && carried.held.load(Ordering::Relaxed) {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
                 carried.taped.lock().unwrap().extend_from_slice(&piece[..length]);
                 if length == 0 || to.write_all(&piece[..length]).is_err() {
                     break;

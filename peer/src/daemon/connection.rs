@@ -9,6 +9,7 @@ use bytes::Bytes;
 use peer_core::{Arrival, By, Decision, DialFailure, Direction, Ended, LinkId};
 use shared::name::NodeName;
 use shared::refusal::{Code, Refusal};
+use shared::statement::{Topic, Unverified};
 use shared::wire::{Body, Frame, Greeting, Kind};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -79,9 +80,11 @@ impl Connector {
             secured.refuse(Code::Malformed).await;
             return Err(failure);
         };
+        check_era(&secured, &self.greeting.borrow())?;
         let (link, decision) = self.decide(&secured, greeting, Direction::In).await?;
         match decision {
             Decision::Welcome(ours) => {
+                check_era(&secured, &ours).inspect_err(|failure| self.ended(link, failure))?;
                 secured.write_body(&Body::Welcome(*ours)).await.inspect_err(|failure| {
                     self.ended(link, failure);
                 })?;
@@ -120,6 +123,7 @@ impl Connector {
         mut secured: Secured,
     ) -> Result<Option<(Secured, LinkId)>, Failure> {
         let ours = self.greeting.borrow().clone();
+        check_era(&secured, &ours)?;
         secured.write_body(&Body::Hello(ours)).await?;
         let greeting = match secured.read_body(GREETING).await? {
             Body::Welcome(greeting) => greeting,
@@ -255,6 +259,22 @@ fn describe(end: End) -> Ended {
             Ended { refused: Some((code, whose(by))), detail: format!("refused: {detail}") }
         }
     }
+}
+
+/// A greeting is signed by the certificate of its handshake: where ours was renewed in between, the
+/// connection is of no use, and nobody has refused anybody.
+fn check_era(secured: &Secured, ours: &Greeting) -> Result<(), Failure> {
+    let said = Unverified::parse(Topic::Presence, &ours.presence).ok();
+    let leaf = said.as_ref().and_then(|said| said.chain().first());
+    if leaf.is_none_or(|leaf| *leaf == secured.shown) {
+        return Ok(());
+    }
+    Err(Failure {
+        code: None,
+        by: link::By::Neither,
+        detail: "our certificate was renewed meanwhile".to_owned(),
+        remote: Some(secured.remote),
+    })
 }
 
 fn not_a_greeting(secured: &Secured) -> Failure {

@@ -226,11 +226,13 @@ impl Door {
         let agreed = Protocol::of(stream.get_ref().1.alpn_protocol());
         let no_protocol =
             || Refusal::new(Code::Version, "the other side does not speak conclave/1");
+        let shown = self.verdict.shown().to_vec();
         let judged = self.verdict.take();
         match judged.and_then(|member| Ok((member, agreed.ok_or_else(no_protocol)?))) {
             Ok((member, protocol)) => {
                 let Self { remote, role, kill, .. } = self;
-                Ok(Secured::new(stream, member, remote, kill, role, protocol))
+                let secured = Secured::new(stream, member, remote, kill, role, protocol);
+                Ok(Secured { shown, ..secured })
             }
             Err(refusal) => {
                 super::secured::refuse(stream, refusal.code, self.patience.linger).await;

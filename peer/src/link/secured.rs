@@ -59,6 +59,8 @@ pub struct Secured {
     pub protocol: Protocol,
     /// The relay that carries it, if it is not direct.
     pub via: Option<Via>,
+    /// Our own certificate in the handshake, DER; another may hold by now.
+    pub shown: Vec<u8>,
     pub(super) stream: TlsStream<Guarded>,
     pub(super) buffer: BytesMut,
 }
@@ -72,8 +74,8 @@ impl Secured {
         role: Role,
         protocol: Protocol,
     ) -> Self {
-        let (via, buffer) = (None, BytesMut::new());
-        Self { member, remote, kill, role, protocol, via, stream, buffer }
+        let (via, shown, buffer) = (None, Vec::new(), BytesMut::new());
+        Self { member, remote, kill, role, protocol, via, shown, stream, buffer }
     }
 
     /// The same, carried by a relay.

@@ -142,11 +142,13 @@ impl Dialler {
         protocol: &[u8],
     ) -> Result<(Arc<ClientConfig>, Verdict), TlsError> {
         let (judge, verdict) = self.0.judge(Usage::Server, expected);
+        let present = self.0.present()?;
+        let verdict = verdict.showing(present.leaf());
         let config = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(judge)
-            .with_client_cert_resolver(self.0.present()?);
+            .with_client_cert_resolver(present);
         Ok((Arc::new(dialling(config, protocol)), verdict))
     }
 }
@@ -190,7 +192,9 @@ impl Listener {
     /// [`TlsError`].
     pub fn config(&self) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
         let (judge, verdict) = self.0.judge(Usage::Client, None);
-        let config = self.listening(judge, &[ALPN, ALPN_RELAY])?;
+        let present = self.0.present()?;
+        let verdict = verdict.showing(present.leaf());
+        let config = self.listening(judge, present, &[ALPN, ALPN_RELAY])?;
         Ok((config, verdict))
     }
 
@@ -204,19 +208,21 @@ impl Listener {
         protocol: &[u8],
     ) -> Result<(Arc<ServerConfig>, Verdict<Presented>), TlsError> {
         let (judge, verdict) = Judge::new(Arc::clone(&self.0.provider), Presented::of);
-        let config = self.listening(Arc::new(judge.or_anonymous()), &[protocol])?;
+        let present = self.0.present()?;
+        let config = self.listening(Arc::new(judge.or_anonymous()), present, &[protocol])?;
         Ok((config, verdict))
     }
 
     fn listening(
         &self,
         judge: Arc<dyn ClientCertVerifier>,
+        present: Arc<Present>,
         protocols: &[&[u8]],
     ) -> Result<Arc<ServerConfig>, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(judge)
-            .with_cert_resolver(self.0.present()?);
+            .with_cert_resolver(present);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
@@ -262,6 +268,13 @@ fn certified(
 
 #[derive(Debug)]
 struct Present(Arc<CertifiedKey>);
+
+impl Present {
+    /// The certificate, DER.
+    fn leaf(&self) -> &[u8] {
+        self.0.cert.first().map_or(&[], |leaf| leaf.as_ref())
+    }
+}
 
 impl ResolvesServerCert for Present {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

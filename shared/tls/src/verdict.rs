@@ -21,15 +21,29 @@ use crate::alert::error_of;
 type Slot<T> = Arc<Mutex<Option<Result<T, Refusal>>>>;
 
 /// What the verifier said in one connection's handshake.
-pub struct Verdict<T = Verified<Member>>(Slot<T>);
+pub struct Verdict<T = Verified<Member>> {
+    slot: Slot<T>,
+    shown: Vec<u8>,
+}
 
 impl<T> Verdict<T> {
+    /// Our own certificate in this handshake, DER; another may hold by now. Empty, if there was
+    /// none.
+    #[must_use]
+    pub fn shown(&self) -> &[u8] {
+        &self.shown
+    }
+
+    pub(crate) fn showing(self, shown: &[u8]) -> Self {
+        Self { shown: shown.to_vec(), ..self }
+    }
+
     /// Takes the verdict; there is one only after the other side's certificate was seen.
     ///
     /// # Errors
     /// The refusal, or `no-certificate` if the handshake never came that far.
     pub fn take(self) -> Result<T, Refusal> {
-        let taken = self.0.lock().ok().and_then(|mut slot| slot.take());
+        let taken = self.slot.lock().ok().and_then(|mut slot| slot.take());
         let none = || Refusal::new(Code::NoCertificate, "no certificate was presented");
         taken.unwrap_or_else(|| Err(none()))
     }
@@ -37,7 +51,7 @@ impl<T> Verdict<T> {
     /// The refusal, if the verifier refused; for the log after a failed handshake.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        self.0.lock().ok()?.as_ref()?.as_ref().err().cloned()
+        self.slot.lock().ok()?.as_ref()?.as_ref().err().cloned()
     }
 }
 
@@ -59,7 +73,7 @@ impl<T> Judge<T> {
         decide: impl Fn(&[&[u8]]) -> Result<T, Refusal> + Send + Sync + 'static,
     ) -> (Self, Verdict<T>) {
         let slot = Slot::default();
-        let verdict = Verdict(Arc::clone(&slot));
+        let verdict = Verdict { slot: Arc::clone(&slot), shown: Vec::new() };
         (Self { decide: Box::new(decide), provider, anonymous: false, slot }, verdict)
     }
 
