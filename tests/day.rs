@@ -14,6 +14,7 @@ use peer::control::post::{MailOutcome, MailReply, Mailing, Queueing, To};
 use peer::control::protocol::{Body, InboxItem, Status};
 use peer::control::{Client, Reply, Request};
 use shared::name::NodeName;
+use shared::refusal::Code;
 use shared::wire::Priority;
 use tests::{Machine, Network, Online, Peer, SOON, wait_until};
 
@@ -131,7 +132,9 @@ impl Station {
         for link in &status.links {
             assert!(link.cert_not_after > now, "{} holds on to {}", status.node, link.node);
         }
-        assert!(status.events.is_empty(), "{}: {:?}", status.node, status.events);
+        // All of them come from one address, which may not knock as often as it likes.
+        let refused = status.events.iter().find(|event| event.code != Code::Quota);
+        assert!(refused.is_none(), "{}: {refused:?}", status.node);
     }
 }
 

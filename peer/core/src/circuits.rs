@@ -65,6 +65,8 @@ struct Entry {
     called: End,
     /// The call, until it is answered.
     token: Option<Token>,
+    /// Whether the one who is called has heard of it.
+    told: bool,
     until: Tick,
 }
 
@@ -82,7 +84,7 @@ pub(crate) struct Circuits {
 }
 
 impl Circuits {
-    /// A member asks for another; the call goes out with this token.
+    /// A member asks for another; the call goes out with this token, see [`Circuits::untold`].
     ///
     /// # Errors
     /// `quota`, with the bound that was reached; `malformed` if it asks for itself.
@@ -107,8 +109,27 @@ impl Circuits {
         }
         self.next += 1;
         let (id, until) = (CircuitId(self.next), now.plus_ms(CALL_MS));
-        self.table.insert(id, Entry { asker, called, token: Some(token), until });
+        self.table.insert(id, Entry { asker, called, token: Some(token), told: false, until });
         Ok(id)
+    }
+
+    /// Calls that a node has not heard of, each with who asks; it hears of them now.
+    pub(crate) fn untold(&mut self, node: &NodeName) -> Vec<(Token, NodeName)> {
+        let is_fresh = |entry: &&mut Entry| !entry.told && entry.called.node() == node;
+        let fresh = self.table.values_mut().filter(is_fresh);
+        let tell = |entry: &mut Entry| {
+            entry.told = true;
+            Some((entry.token?, entry.asker.node().clone()))
+        };
+        fresh.filter_map(tell).collect()
+    }
+
+    /// Calls that a node will not hear of; they are forgotten.
+    pub(crate) fn unheard(&mut self, node: &NodeName) -> Vec<CircuitId> {
+        let lost = self.table.iter().filter(|(_, e)| !e.told && e.called.node() == node);
+        let lost: Vec<CircuitId> = lost.map(|(id, _)| *id).collect();
+        lost.iter().for_each(|id| self.ended(*id));
+        lost
     }
 
     /// Somebody shows a token: it becomes the other end, once, if it is the one who was called.
@@ -268,6 +289,20 @@ mod tests {
         assert!(circuits.take(end("bob"), token(2), at(1)).is_err(), "another token");
         assert_eq!(circuits.take(end("bob"), token(1), at(1)), Ok(id));
         assert!(circuits.take(end("bob"), token(1), at(2)).is_err(), "a replay");
+    }
+
+    #[test]
+    fn each_call_is_told_once_and_what_nobody_hears_of_is_lost() {
+        let mut circuits = Circuits::default();
+        ask(&mut circuits, "alice", "bob", 1).unwrap();
+        ask(&mut circuits, "bob", "alice", 2).unwrap();
+        assert_eq!(circuits.untold(end("bob").node()), [(token(1), end("alice").node().clone())]);
+        assert_eq!(circuits.untold(end("bob").node()), []);
+        let late = ask(&mut circuits, "carol", "bob", 3).unwrap();
+        assert_eq!(circuits.unheard(end("bob").node()), [late]);
+        assert!(circuits.take(end("bob"), token(3), at(1)).is_err());
+        assert!(circuits.take(end("bob"), token(1), at(1)).is_ok(), "it had heard of this one");
+        assert_eq!(circuits.unheard(end("carol").node()), []);
     }
 
     #[test]

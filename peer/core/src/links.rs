@@ -205,6 +205,16 @@ impl Links {
         })
     }
 
+    /// A member's link that no relay carries: one that is ready if there is one, else one that will
+    /// be.
+    pub(crate) fn direct(&self, node: &NodeName) -> Option<(LinkId, &Link)> {
+        let fit = |link: &Link| {
+            let stays = link.retiring.is_none() && !link.is_visitor();
+            link.member.node() == node && link.via.is_none() && stays
+        };
+        self.iter().filter(|(_, link)| fit(link)).max_by_key(|(_, link)| link.ready)
+    }
+
     pub(crate) fn heard(&mut self, id: LinkId, now: Tick) {
         if let Some(link) = self.table.get_mut(&id) {
             link.heard = now;

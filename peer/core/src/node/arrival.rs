@@ -229,6 +229,9 @@ impl Node {
         let policy = entry.presence.policy_number;
         let (visitor, news) = (entry.is_visitor(), entry.news);
         let via = entry.via.as_ref().map(|via| via.relay.node().clone());
+        if direct && !visitor {
+            self.tell_calls(link, &node);
+        }
         self.tell(Event::Linked { node: node.clone(), direction, address, via });
         self.look_at_relays(now);
         if visitor {

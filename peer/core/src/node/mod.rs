@@ -438,6 +438,7 @@ impl Node {
             self.answer(request, crate::Outcome::Unreachable("the link ended before the answer"));
         }
         self.reached_ended(link);
+        self.lose_calls(node);
         if self.links.member_link(node).is_none() {
             self.dialling.unlinked(node, now.tick, &mut self.jitter);
             self.leave_overlay(node, now);

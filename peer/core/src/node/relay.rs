@@ -18,8 +18,8 @@ use crate::limits::{CARRIED_MAX, CARRIERS_TRIED};
 use crate::links::{Direction, Link, LinkId, RELAY_ROLE, is_authority};
 
 impl Node {
-    /// Somebody asks for a circuit to a node. The random token goes to that node; whoever brings it
-    /// is the other end.
+    /// Somebody asks for a circuit to a node. The random token goes to that node, as soon as its
+    /// link is ready; whoever brings it is the other end.
     ///
     /// # Errors
     /// [`Refusal`]: the asker is told its code.
@@ -35,13 +35,31 @@ impl Node {
             self.may_carry(asker, to)?;
         }
         let unreachable = || Refusal::new(Code::Unreachable, format!("{to} is not linked here"));
-        let linked = self.links.member_link(to).filter(|(_, l)| l.ready && l.via.is_none());
-        let (link, called) = linked.map(|(id, l)| (id, &l.member)).ok_or_else(unreachable)?;
+        let (link, entry) = self.links.direct(to).ok_or_else(unreachable)?;
+        let (called, ready) = (&entry.member, entry.ready);
         self.may_join(asker, called)?;
         let id = self.circuits.ask(End::of(asker), End::of(called), token, now.tick)?;
-        let from = asker.node().clone();
-        self.send(link, &Body::Circuit(Circuit::Call { token, from }));
+        if ready {
+            self.tell_calls(link, to);
+        }
         Ok(id)
+    }
+
+    /// A node hears who asked for it, on its link: now, and when the link has become ready.
+    pub(super) fn tell_calls(&mut self, link: LinkId, node: &NodeName) {
+        for (token, from) in self.circuits.untold(node) {
+            self.send(link, &Body::Circuit(Circuit::Call { token, from }));
+        }
+    }
+
+    /// A link that was coming up ended: whoever asked for its node need not wait.
+    pub(super) fn lose_calls(&mut self, node: &NodeName) {
+        if self.links.direct(node).is_some() {
+            return;
+        }
+        for circuit in self.circuits.unheard(node) {
+            self.push(Action::EndCircuit { circuit, code: Code::Unreachable });
+        }
     }
 
     /// Somebody brings the token of a call.

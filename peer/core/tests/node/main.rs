@@ -9,4 +9,5 @@
 
 mod broadcast;
 mod newcomers;
+mod relay;
 mod rig;

@@ -188,6 +188,15 @@ impl Identity {
 
     /// Knocks at a node's door; it is ready at once if it is welcome.
     pub(crate) fn arrives(&self, node: &mut Node, link: u64, now: Now) -> bool {
+        let welcome = self.knocks(node, link, now);
+        if welcome {
+            node.handle_ready(LinkId(link), now);
+        }
+        welcome
+    }
+
+    /// Knocks at a node's door: whether it is welcome.
+    pub(crate) fn knocks(&self, node: &mut Node, link: u64, now: Now) -> bool {
         let greeting = Greeting {
             version_min: VERSION,
             version_max: VERSION,
@@ -203,11 +212,12 @@ impl Identity {
             address: "192.0.2.9:9".to_owned(),
             via: None,
         };
-        let welcome = matches!(node.handle_arrival(arrival, now), Decision::Welcome(_));
-        if welcome {
-            node.handle_ready(LinkId(link), now);
-        }
-        welcome
+        matches!(node.handle_arrival(arrival, now), Decision::Welcome(_))
+    }
+
+    /// As a handshake proves it.
+    pub(crate) const fn member(&self) -> &Verified<Member> {
+        &self.member
     }
 }
 
