@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use tests::online::place_of_its_own;
 use tests::pipe::Pipe;
 use tests::programs::Said;
 use tests::{Machine, Network, Online, Peer, wait_until};
@@ -50,6 +51,20 @@ fn a_string_makes_a_node_that_runs_and_sees_the_others() {
     wait_until("carol sees alice", tests::SOON, || carol.links().contains(&"alice".to_owned()));
     wait_until("alice sees carol", tests::SOON, || alice.links().contains(&"carol".to_owned()));
     assert_eq!(carol.send("alice", "here I am"), 0);
+}
+
+#[test]
+fn an_authority_that_listens_to_no_member_lets_machines_in_and_renews_at_its_door() {
+    let network = Network::with(&["alice"]);
+    let alice = network.start("alice", &[]);
+    let online = Online::serve(network.path(), &place_of_its_own(), &["--mesh", "none"]);
+    let machine = Machine::new();
+    let _ = machine.join(&online.invite("carol")).ended(0);
+    let yaml = std::fs::read_to_string(machine.bundle("carol").join("node.yaml")).unwrap();
+    assert!(!yaml.contains("authority: \"0.0.0.0"), "nobody dials it: {yaml}");
+    let known = [("alice".to_owned(), alice.address().to_owned())];
+    let carol = Peer::start(&machine.bundle("carol"), "127.0.0.1:0", &known);
+    assert_eq!(carol.ask("renew", &[]).ended(0).code, 0);
 }
 
 #[test]

@@ -61,9 +61,10 @@ impl Online {
         // Not in the folder: that may be on a disk that is full.
         let logs = tempfile::tempdir().unwrap();
         let log = logs.path().join("serve.log");
+        let mesh: &[&str] = if more.contains(&"--mesh") { &[] } else { &["--mesh", "127.0.0.1:0"] };
         let mut child = programs::command_through(first, "ca-tool", folder)
-            .args(["serve", "--listen", listen, "--mesh", "127.0.0.1:0"])
-            .args(more)
+            .args(["serve", "--listen", listen])
+            .args([mesh, more].concat())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()

@@ -60,12 +60,13 @@ impl Authority {
         }
     }
 
-    /// Whether that certificate wants to be renewed.
+    /// Whether that certificate wants to be renewed, or is another than this one, DER.
     #[must_use]
-    pub fn certificate_is_due(&self) -> bool {
+    pub fn certificate_succeeds(&self, shown: &[u8]) -> bool {
         let text = files::read_bounded(&self.layout().identity_cert(), CERT_FILE_BYTES_MAX);
         let chain = text.ok().and_then(|text| pem::certificates(&text, 2).ok());
-        !chain.is_some_and(|chain| self.is_young(&chain))
+        !chain
+            .is_some_and(|chain| self.is_young(&chain) && chain.first().is_some_and(|c| c == shown))
     }
 
     /// Makes a key and its certificate.

@@ -17,8 +17,8 @@ pub(crate) struct ServeArgs {
     /// Where they reach that, if it is elsewhere; goes into join strings.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) advertise: Vec<String>,
-    /// Where members link with it.
-    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7400", value_parser = listen)]
+    /// Where members link with it; none: it only dials them.
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7400", value_parser = mesh)]
     pub(crate) mesh: String,
     /// A loopback address for Prometheus, without TLS: GET /metrics and /health.
     #[arg(long, value_name = "HOST:PORT")]
@@ -29,6 +29,10 @@ pub(crate) struct ServeArgs {
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,
+}
+
+fn mesh(text: &str) -> Result<String, String> {
+    if text == "none" { Ok(text.to_owned()) } else { listen(text) }
 }
 
 /// How log lines look.

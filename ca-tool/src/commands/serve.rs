@@ -27,9 +27,11 @@ pub(super) fn run(desk: &Desk<'_>, args: &ServeArgs) -> Result<(), Fault> {
         grace_s: args.grace,
     };
     serve::run(authority, &how, |served| {
+        // Nowhere, if it only dials.
+        let mesh = (served.mesh.port() != 0).then(|| served.mesh.to_string());
         let value = json!({
             "network": network, "listening": served.listening.to_string(),
-            "mesh": served.mesh.to_string(), "metrics": served.metrics,
+            "mesh": mesh, "metrics": served.metrics,
             "addresses": served.around().addresses,
         });
         let mut lines = vec![format!("the authority of {network} answers on {}", served.listening)];

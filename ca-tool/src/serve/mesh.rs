@@ -35,6 +35,8 @@ pub(super) struct Mesh {
     daemon: Daemon,
     /// Where it listens.
     pub(super) listening: SocketAddr,
+    /// The certificate it began with, DER.
+    pub(super) shown: Vec<u8>,
     /// Up to where the peer has the feed.
     told: AtomicU64,
 }
@@ -45,6 +47,7 @@ impl Mesh {
         let bundle = open(authority)?;
         let lock = bundle.lock()?;
         let told = AtomicU64::new(bundle.feed.position().number);
+        let shown = bundle.cert.der.clone();
         let seeds = authority.settings()?.via;
         let daemon = Daemon::start(Start {
             bundle,
@@ -56,7 +59,7 @@ impl Mesh {
         })
         .await?;
         let listening = daemon.listening;
-        Ok(Self { daemon, listening, told })
+        Ok(Self { daemon, listening, shown, told })
     }
 
     /// Says goodbye to every link.

@@ -45,7 +45,7 @@ pub struct Serve {
     pub listen: String,
     /// Where nodes reach that, if it is elsewhere: `HOST:PORT`.
     pub advertise: Vec<String>,
-    /// Where members link with it, `HOST:PORT`.
+    /// Where members link with it, `HOST:PORT`; `none`: it only dials.
     pub mesh: String,
     /// Where Prometheus asks without TLS: a loopback address.
     pub metrics: Option<SocketAddr>,
@@ -128,7 +128,13 @@ impl Served {
             answering.push(tokio::spawn(http::keep_loopback(tcp, Arc::clone(&desk), stopped)));
         }
         let requests = peer.renewals().await;
-        let keeper = Keeper { desk: Arc::clone(&desk), door: identity, peer: Arc::clone(&peer) };
+        let keeper = Keeper {
+            desk: Arc::clone(&desk),
+            door: identity,
+            peer: Arc::clone(&peer),
+            shown: peer.shown.clone(),
+            owes_feed: false,
+        };
         let others = vec![
             tokio::spawn(keeper.keep(how.clone())),
             tokio::spawn(mesh::certify(Arc::clone(&desk), requests)),
