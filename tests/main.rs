@@ -17,6 +17,7 @@ mod besieged;
 mod blind;
 mod bounds;
 mod corpus;
+mod cut_off;
 mod dates;
 mod day;
 mod demo;
