@@ -191,6 +191,42 @@ fn slow_callers_hold_nobody_up_and_are_sent_away() {
     assert!(begun.elapsed() > Duration::from_secs(5), "they had their time");
 }
 
+#[test]
+fn within_a_minute_a_dripping_body_ends_and_refusals_are_in_the_log() {
+    let minute = Duration::from_secs(60);
+    let network = Network::new();
+    let mut online = Online::start(&network);
+    let mut guess = invited(&online, "carol");
+    guess.secret = Secret::new([7; 32]);
+    let key = PrivateKey::generate(Algorithm::P256).unwrap();
+    let csr = csr::make(&key, "carol").unwrap();
+    let refuse = |online: &Online| ask(online, "127.9.9.7", &guess, &csr).code().unwrap();
+    let records = |network: &Network| {
+        let log = network.ca("log").out;
+        log.lines().filter(|line| line.contains("refused")).count()
+    };
+    let mut slow = Caller::at(online.address());
+    slow.say(b"POST /v1/join HTTP/1.1\r\nHost: authority\r\nContent-Length: 4096\r\n\r\n");
+    let (begun, mut last) = (Instant::now(), Instant::now());
+    assert_eq!([refuse(&online), refuse(&online)], ["unknown-invitation"; 2]);
+    assert_eq!(records(&network), 0, "none is written down by itself");
+    wait_until("the slow one is sent away", minute * 2, || {
+        if last.elapsed() > Duration::from_secs(1) {
+            last = Instant::now();
+            slow.say(b"x");
+        }
+        gauge(&online, "conclave_ca_connections ") <= 1
+    });
+    assert!(begun.elapsed() > minute - Duration::from_secs(5), "it had its time");
+    assert_eq!(gauge(&online, "conclave_ca_turned_away_total{cause=\"slow\"} "), 1);
+    wait_until("the refusals are written down", minute * 2, || records(&network) == 1);
+    assert_eq!(refuse(&online), "unknown-invitation");
+    assert_eq!(records(&network), 1, "the next is for the next minute");
+    online.terminate();
+    assert_eq!(records(&network), 2, "or for the end");
+    let _ = network.ca("log --verify");
+}
+
 /// A figure of the authority's, as a member reads it.
 fn gauge(online: &Online, name: &str) -> usize {
     let folder = online.path().join("alice.bundle");
