@@ -11,7 +11,7 @@
 use minicbor::{Decoder, Encoder};
 
 use crate::key::{Algorithm, Encoding, KeyError, PrivateKey, PublicKey};
-use crate::limits::{CHAIN_CERTS_MAX, STATEMENT_BYTES_MAX};
+use crate::limits::{BROADCAST_BYTES_MAX, CHAIN_CERTS_MAX, STATEMENT_BYTES_MAX};
 use crate::name::NetworkName;
 
 /// What a statement is about: its content type.
@@ -25,6 +25,8 @@ pub enum Topic {
     Policy,
     /// A node's presence.
     Presence,
+    /// A pack of messages to everybody who listens.
+    Broadcast,
     /// That a message is on its receiver's disk.
     Receipt,
 }
@@ -36,7 +38,15 @@ impl Topic {
             Self::FeedSnapshot => "application/conclave-feed-snapshot+cbor",
             Self::Policy => "application/conclave-policy+cbor",
             Self::Presence => "application/conclave-presence+cbor",
+            Self::Broadcast => "application/conclave-broadcast+cbor",
             Self::Receipt => "application/conclave-receipt+cbor",
+        }
+    }
+
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Broadcast => BROADCAST_BYTES_MAX,
+            _ => STATEMENT_BYTES_MAX,
         }
     }
 }
@@ -45,10 +55,12 @@ impl Topic {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// Longer than any statement of ours.
-    #[error("the statement has {length} bytes; at most {STATEMENT_BYTES_MAX} are read")]
+    #[error("the statement has {length} bytes; at most {max} are read")]
     TooLong {
         /// Bytes found.
         length: usize,
+        /// The most of its kind.
+        max: usize,
     },
     /// Not a COSE_Sign1 in its one encoding.
     #[error("not a COSE_Sign1 statement of the expected kind")]
@@ -98,8 +110,9 @@ impl<'b> Unverified<'b> {
     /// # Errors
     /// [`StatementError`].
     pub fn parse(topic: Topic, bytes: &'b [u8]) -> Result<Self, StatementError> {
-        if bytes.len() > STATEMENT_BYTES_MAX {
-            return Err(StatementError::TooLong { length: bytes.len() });
+        let (length, max) = (bytes.len(), topic.bytes_max());
+        if length > max {
+            return Err(StatementError::TooLong { length, max });
         }
         let mut decoder = Decoder::new(bytes);
         let parsed = parse_parts(&mut decoder).map_err(|_| StatementError::Malformed)?;

@@ -12,6 +12,7 @@ mod frame;
 mod message;
 mod pack;
 mod renewal;
+mod spoken;
 mod spread;
 mod trace;
 
@@ -22,6 +23,7 @@ pub use frame::{Frame, FrameError, HEADER_BYTES, Kind, frame_into, split};
 pub use message::{Ack, Body, Greeting, Message, Receipt, WireError};
 pub use pack::Pack;
 pub use renewal::Renewal;
+pub use spoken::{Spoken, Unproven};
 pub use spread::{DIGEST_SUMS, Spread, StatementId};
 pub use trace::{Hop, Trace};
 

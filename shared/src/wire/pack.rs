@@ -6,7 +6,7 @@
 //! **Invariant:** a [`Pack`] that was parsed has at least one message, and reads to its last octet.
 
 use super::frame::{HEADER_BYTES, Kind};
-use crate::limits::{BATCH_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, PACK_BYTES_MAX};
 
 /// Octets before the messages: the frame's header and the sender's number.
 const HEAD_BYTES: usize = HEADER_BYTES + 8;
@@ -35,11 +35,11 @@ impl Pack {
     #[must_use]
     pub fn push(&mut self, body: &[u8]) -> bool {
         let whole = self.bytes() + ITEM_BYTES + body.len();
-        let fits = self.count == 0 || whole <= BATCH_BYTES_MAX;
+        let fits = self.count == 0 || whole <= PACK_BYTES_MAX;
         let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MESSAGE_BYTES_MAX);
         let Some(length) = length.filter(|_| fits) else { return false };
         if self.count == 0 {
-            self.frame.reserve(BATCH_BYTES_MAX.max(whole));
+            self.frame.reserve(PACK_BYTES_MAX.max(whole));
         }
         self.frame.extend_from_slice(&length.to_be_bytes());
         self.frame.extend_from_slice(body);
@@ -76,14 +76,18 @@ impl Pack {
 
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let (id, items) = payload.split_first_chunk::<8>()?;
+        Self::of_octets(u64::from_be_bytes(*id), items)
+    }
+
+    /// A pack of messages laid out as they travel, under a number of the sender's.
+    pub(super) fn of_octets(id: u64, items: &[u8]) -> Option<Self> {
         let (mut count, mut left) = (0, items);
         while !left.is_empty() {
             (_, left) = split_item(left)?;
             count += 1;
         }
-        let id = u64::from_be_bytes(*id);
         (count > 0).then(|| {
-            let mut frame = Vec::with_capacity(HEADER_BYTES + payload.len());
+            let mut frame = Vec::with_capacity(HEAD_BYTES + items.len());
             frame.extend_from_slice(&[0; HEAD_BYTES]);
             frame.extend_from_slice(items);
             Self { id, count, frame }
@@ -94,7 +98,8 @@ impl Pack {
         [&self.id.to_be_bytes()[..], self.octets()].concat()
     }
 
-    fn octets(&self) -> &[u8] {
+    /// Its messages as they travel.
+    pub(super) fn octets(&self) -> &[u8] {
         self.frame.get(HEAD_BYTES..).unwrap_or_default()
     }
 }
@@ -155,6 +160,6 @@ mod tests {
         assert!(!Pack::default().push(&vec![1; MESSAGE_BYTES_MAX + 1]));
         let mut small = Pack::default();
         while small.push(&[7; 256]) {}
-        assert_eq!(small.count as usize, BATCH_BYTES_MAX / 260);
+        assert_eq!(small.count as usize, PACK_BYTES_MAX / 260);
     }
 }
