@@ -280,6 +280,79 @@ fn a_broadcast_is_heard_by_all_that_listen_and_who_does_not_is_named() {
     });
 }
 
+/// Twelve daemons of which each keeps a few links, and who listens at all but the first.
+async fn many(network: &Network) -> (Vec<Daemon>, Vec<Listener>) {
+    let (mut all, mut listeners): (Vec<Daemon>, Vec<Listener>) = (Vec::new(), Vec::new());
+    for number in 0..MANY {
+        let bundle = network.bundle(&format!("n{number}"));
+        let config = bundle.join("node.yaml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let few = text.replace("full-mesh: 64", "full-mesh: 4");
+        assert_ne!(few, text);
+        std::fs::write(&config, few).unwrap();
+        let known = all.first().map(|first| (name("n0"), first.listening.to_string()));
+        let daemon = start(&bundle, known.as_slice()).await;
+        if number > 0 {
+            listeners.push(daemon.listen().await);
+        }
+        all.push(daemon);
+    }
+    (all, listeners)
+}
+
+const MANY: usize = 12;
+
+#[test]
+fn a_broadcast_in_a_large_network_is_passed_on_and_heard_once_by_each() {
+    let names: Vec<String> = (0..MANY).map(|number| format!("n{number}")).collect();
+    let network = Network::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    run(async {
+        let (all, listeners) = many(&network).await;
+        let mut broadcaster = all[0].broadcaster();
+        let mut tasks = Vec::new();
+        for mut listener in listeners {
+            tasks.push(tokio::spawn(async move {
+                let mut heard: Vec<u32> = Vec::new();
+                while heard.last() != Some(&u32::MAX) {
+                    let (from, pack) = listener.next().await.unwrap();
+                    assert_eq!(from, name("n0"));
+                    heard.extend(texts(&pack).iter().map(|text| text.parse::<u32>().unwrap()));
+                }
+                heard
+            }));
+        }
+        // Until all know each other and have their ways, it does not reach everybody.
+        let begun = Instant::now();
+        loop {
+            broadcaster.send(pack(&["0".to_owned()])).await.unwrap();
+            let reach = broadcaster.next().await.unwrap().unwrap();
+            if reach.taken as usize == MANY - 1 {
+                break;
+            }
+            assert!(begun.elapsed() < SOON, "{reach:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        for number in 1..=400_u32 {
+            let reach = broadcaster.send(pack(&[number.to_string()])).await.unwrap();
+            assert!(reach.is_none_or(|reach| reach.taken as usize == MANY - 1));
+        }
+        broadcaster.send(pack(&[u32::MAX.to_string()])).await.unwrap();
+        while let Some(reach) = broadcaster.next().await.unwrap() {
+            assert_eq!((reach.taken as usize, reach.missed.len()), (MANY - 1, 0), "{reach:?}");
+        }
+        for task in tasks {
+            let heard = task.await.unwrap();
+            let numbers: Vec<u32> = heard.into_iter().skip_while(|number| *number == 0).collect();
+            assert_eq!(numbers.len(), 401);
+            let sorted = numbers.iter().is_sorted_by(|one, next| one < next);
+            assert!(sorted, "each once, and in order");
+        }
+        for daemon in all {
+            daemon.stop().await;
+        }
+    });
+}
+
 async fn hear(listener: &mut Listener, count: usize) -> Vec<String> {
     let mut heard = Vec::new();
     while heard.len() < count {

@@ -77,9 +77,10 @@ pub const BATCH_BYTES_MAX: usize = 60 * 1024;
 /// Bytes of the messages in one pack, unless it is one long message: with the longest signature
 /// there is (ML-DSA-87's has 4.5 KiB) it still fits a frame as a broadcast that others carry.
 pub const PACK_BYTES_MAX: usize = 56 * 1024;
-/// Bytes of one content of the broadcast machine: a frame less the 80 octets that the machine puts
-/// around it, and room.
+/// Bytes of one signed broadcast: a frame, less some room.
 pub const BROADCAST_BYTES_MAX: usize = 64 * 1024 - 256;
+/// Nodes named to those before us as missed by one broadcast: enough to see what is wrong, 1 kB.
+pub const MISSED_TOLD_MAX: usize = 16;
 /// Receipts asked for again in one frame: each costs the other side a look-up and a signature.
 pub const CLAIMS_MAX: usize = 64;
 /// Addresses in one presence: a machine with more is announcing somebody else's.

@@ -10,7 +10,7 @@ use shared::name::NodeName;
 use shared::receipt::SignedReceipt;
 use shared::refusal::Code;
 use shared::time::Timestamp;
-use shared::wire::{Ack, Batch, Hop, Number, Pack, Token};
+use shared::wire::{Ack, Batch, BroadcastId, Hop, Number, Pack, Token};
 
 use crate::circuits::CircuitId;
 use crate::dialling::By;
@@ -92,6 +92,24 @@ pub enum Call {
     },
 }
 
+/// A broadcast on several links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spreading {
+    /// To linked nodes alone, by our number.
+    Direct(u64),
+    /// Signed, and passed on by them.
+    Carried(BroadcastId),
+}
+
+/// Whose a pack is that an application takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerTo {
+    /// The other side's of a link, by its number.
+    Link(LinkId, u64),
+    /// A broadcast's, that others carry.
+    Carried(BroadcastId),
+}
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -109,8 +127,8 @@ pub enum Action {
     Spread {
         /// The links.
         links: Vec<LinkId>,
-        /// The broadcast's number.
-        id: u64,
+        /// Which broadcast.
+        what: Spreading,
         /// The frame, header included.
         frame: Vec<u8>,
     },
@@ -149,10 +167,10 @@ pub enum Action {
         /// What is said.
         body: Vec<u8>,
     },
-    /// Hand a pack to the application that listens, then call [`crate::Node::handle_stored`].
+    /// Hand a pack to the application that listens, then call [`crate::Node::handle_handed`].
     Hand {
-        /// The link it came on.
-        link: LinkId,
+        /// What to say then.
+        to: AnswerTo,
         /// Who sent it.
         from: NodeName,
         /// The messages.
@@ -302,7 +320,8 @@ pub enum Outcome {
     Unreachable(&'static str),
 }
 
-/// How far a broadcast came: every node that it was meant for is in one of the two.
+/// How far a broadcast came: in a full mesh every node that it was meant for is in one of the two,
+/// in a larger network as many of the missed as those in between name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
     /// How many nodes' applications have taken it.

@@ -1,11 +1,10 @@
-//! Broadcasts: which of ours are not answered by all yet, and which of others' were heard already.
+//! Broadcasts to linked nodes: which of ours are not answered by all yet, and which of others' were
+//! heard already.
 //!
 //! **Invariant:** at most [`BROADCASTS_MAX`] are under way, and each is answered once: when every
 //! link it was queued on has answered, ended or had its time.
-//! **Invariant:** a number that was heard is never new again in its run: what falls out of an
-//! origin's window raises its floor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use shared::id::InstanceId;
 use shared::name::NodeName;
@@ -13,13 +12,14 @@ use shared::refusal::Code;
 use shared::time::Tick;
 
 use crate::action::{Reach, RequestId};
-use crate::limits::{ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCAST_WINDOW, BROADCASTS_MAX};
+use crate::limits::{ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCASTS_MAX};
 use crate::links::LinkId;
+use crate::window::Window;
 
 #[derive(Debug, Default)]
 pub(crate) struct Broadcasts {
     under_way: BTreeMap<u64, UnderWay>,
-    origins: BTreeMap<NodeName, Window>,
+    origins: BTreeMap<NodeName, Origin>,
 }
 
 #[derive(Debug)]
@@ -30,13 +30,11 @@ struct UnderWay {
     until: Tick,
 }
 
-/// What was heard of one run of a node.
+/// What was heard of a node's latest run.
 #[derive(Debug)]
-struct Window {
+struct Origin {
     instance: InstanceId,
-    heard: BTreeSet<u64>,
-    /// Up to here everything counts as heard.
-    floor: u64,
+    window: Window,
     used: Tick,
 }
 
@@ -107,30 +105,18 @@ impl Broadcasts {
         now: Tick,
     ) -> bool {
         if !self.origins.contains_key(origin) && self.origins.len() >= BROADCAST_ORIGINS_MAX {
-            let oldest = self.origins.iter().min_by_key(|(_, window)| window.used);
+            let oldest = self.origins.iter().min_by_key(|(_, origin)| origin.used);
             if let Some(oldest) = oldest.map(|(node, _)| node.clone()) {
                 self.origins.remove(&oldest);
             }
         }
-        let fresh = || Window { instance, heard: BTreeSet::new(), floor: 0, used: now };
-        let window = self.origins.entry(origin.clone()).or_insert_with(fresh);
-        if window.instance != instance {
-            *window = fresh();
+        let fresh = || Origin { instance, window: Window::default(), used: now };
+        let origin = self.origins.entry(origin.clone()).or_insert_with(fresh);
+        if origin.instance != instance {
+            *origin = fresh();
         }
-        window.used = now;
-        window.is_new(id)
-    }
-}
-
-impl Window {
-    fn is_new(&mut self, id: u64) -> bool {
-        if id <= self.floor || !self.heard.insert(id) {
-            return false;
-        }
-        if self.heard.len() > BROADCAST_WINDOW {
-            self.floor = self.heard.pop_first().unwrap_or(self.floor);
-        }
-        true
+        origin.used = now;
+        origin.window.hear(id)
     }
 }
 
@@ -148,19 +134,6 @@ mod tests {
 
     fn two() -> BTreeMap<LinkId, NodeName> {
         BTreeMap::from([(LinkId(1), name("bob")), (LinkId(2), name("carol"))])
-    }
-
-    #[test]
-    fn late_and_out_of_order_is_new_twice_and_long_past_is_not() {
-        let mut broadcasts = Broadcasts::default();
-        let run = InstanceId::new([1; 16]);
-        let mut is_new = |id| broadcasts.is_new(&name("bob"), run, id, at(0));
-        assert!(is_new(5) && is_new(3) && !is_new(5) && !is_new(3));
-        assert!(!is_new(0), "numbers begin at one");
-        let window = BROADCAST_WINDOW as u64;
-        assert!((10..10 + window).all(&mut is_new));
-        assert!(!is_new(4), "whether it was heard is not known any more");
-        assert!(!is_new(10) && is_new(10 + window));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use shared::time::Tick;
 
 use crate::bucket::Bucket;
 use crate::limits::{
-    BROADCAST_BYTES_MAX, GOSSIP_ACTIVE, GOSSIP_CACHE_MS, GOSSIP_CONTROL, GOSSIP_DATA,
+    GOSSIP_BYTES_MAX, GOSSIP_ACTIVE, GOSSIP_CACHE_MS, GOSSIP_CONTROL, GOSSIP_DATA,
     GOSSIP_GRAFT_MS, GOSSIP_NEIGHBOUR_MS, GOSSIP_PASSIVE, GOSSIP_RENEW_BYTES, GOSSIP_SEEN_MS,
     GOSSIP_SHUFFLE_MS,
 };
@@ -207,7 +207,7 @@ fn machine(me: Whom, seed: u64) -> State<Whom, StdRng> {
         ..PlumtreeConfig::default()
     };
     // Room for the machine's own header around the largest broadcast.
-    let config = Config { membership, broadcast, max_message_size: BROADCAST_BYTES_MAX + 512 };
+    let config = Config { membership, broadcast, max_message_size: GOSSIP_BYTES_MAX + 512 };
     State::new(me, PeerData::default(), config, StdRng::seed_from_u64(seed))
 }
 

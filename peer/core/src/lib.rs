@@ -32,11 +32,14 @@ mod renewals;
 mod signer;
 mod topology;
 mod traces;
+mod trees;
 mod twins;
 mod whom;
+mod window;
 
 pub use action::{
-    Action, Call, Class, Ended, Event, Of, Outcome, Petition, Reach, Renewed, RequestId, Way,
+    Action, AnswerTo, Call, Class, Ended, Event, Of, Outcome, Petition, Reach, Renewed, RequestId,
+    Spreading, Way,
 };
 pub use bucket::Rate;
 pub use circuits::{CircuitBounds, CircuitId, Flow};

@@ -1,5 +1,7 @@
 //! The bounds that only peers know, each with its argument.
 
+use shared::limits::AHEAD_S;
+
 use crate::bucket::Rate;
 
 /// Links to members: a full mesh of 100 nodes is what this fabric is for; twice that and room for
@@ -24,6 +26,21 @@ pub const BROADCASTS_MAX: usize = 64;
 pub const BROADCAST_WINDOW: usize = 256;
 /// Origins whose numbers are remembered, at 4 kB each: every link there may be, and as many again.
 pub const BROADCAST_ORIGINS_MAX: usize = 512;
+/// Broadcasts that we carry and that are not answered yet: sixteen senders' worth. Of each its links
+/// are remembered, a few kB.
+pub const TREES_UNDER_WAY_MAX: usize = 256;
+/// Nodes named as missed by one broadcast that others carry: who is not named is still counted by
+/// its absence from those who took it.
+pub const MISSED_MAX: usize = 256;
+/// How long a way is left out that was not needed, in ms: then one pack goes over it in vain. It
+/// bounds how long a change that nobody noticed keeps somebody from hearing.
+pub const PRUNED_MS: u64 = 60_000;
+/// After so long, in ms, nothing that a node has signed before is believed: it may lie in the past
+/// and in the future as far as clocks may be apart.
+pub const BROADCAST_STALE_MS: u64 = 2 * 1000 * AHEAD_S.unsigned_abs();
+/// Broadcasts of one link that cannot be proven: a node with a fresh key says a hundred before all
+/// have its new presence. Each costs a look at a signature.
+pub const UNPROVEN_BROADCASTS: Rate = Rate { burst: 256, every_ms: 1_000 };
 /// How long a message or ping may stay unanswered before its sender is told, in ms.
 pub const ANSWER_MS: u64 = 10_000;
 /// Silence after which a ping asks whether the other side is there, in ms.
@@ -96,7 +113,7 @@ pub const GOSSIP_DATA: Rate = Rate { burst: 2_000, every_ms: 2 };
 /// what never comes, at about three times their size.
 pub const GOSSIP_RENEW_BYTES: usize = 16 * 1024 * 1024;
 /// One broadcast: half a frame, so that it fits with everything around it.
-pub const BROADCAST_BYTES_MAX: usize = 32 * 1024;
+pub const GOSSIP_BYTES_MAX: usize = 32 * 1024;
 /// Frames of the broadcast machine that wait for a link to one node, and nodes so waited for: what
 /// a newcomer's first second needs.
 pub const GOSSIP_WAITING_MAX: usize = 8;

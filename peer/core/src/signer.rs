@@ -1,9 +1,10 @@
-//! The node's own key, for presences and receipts; replaced when its certificate is renewed.
+//! The node's own key, for presences, broadcasts and receipts; replaced when its certificate is renewed.
 
 use shared::key::{KeyError, PrivateKey};
 use shared::name::NetworkName;
 use shared::presence::Presence;
 use shared::receipt::Receipt;
+use shared::wire::Spoken;
 
 /// Signs what a node says of itself.
 pub struct Signer {
@@ -23,6 +24,16 @@ impl Signer {
         let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         presence.sign(&self.network, &self.key, &chain)
     }
+
+    /// A broadcast travels without the chain: whoever hears it has our presence.
+    pub(crate) fn sign_broadcast(&self, spoken: &Spoken) -> Result<Vec<u8>, KeyError> {
+        spoken.sign(&self.network, &self.key)
+    }
+
+    pub(crate) const fn network(&self) -> &NetworkName {
+        &self.network
+    }
+
     pub(crate) fn sign_receipt(&self, receipt: &Receipt) -> Result<Vec<u8>, KeyError> {
         let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         receipt.sign(&self.network, &self.key, &chain)

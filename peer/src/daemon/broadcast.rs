@@ -1,7 +1,8 @@
 //! Broadcasts from an application in the process of a peer to all that listen at other peers now.
 //!
-//! What is sent is heard at most once by each, and its sender learns who has not heard it. Nothing
-//! waits for a node without a link.
+//! What is sent is heard at most once by each, and its sender learns how far it came: in a full mesh
+//! each node that has not heard it, in a larger one as many of them as those in between name. Nothing
+//! waits for a node without a way.
 //!
 //! **Invariant:** a [`Broadcaster`] has at most [`PACKS_UNDER_WAY`] packs unanswered, so the
 //! slowest listener sets the pace, for as long as it answers at all.
@@ -9,7 +10,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use peer_core::{LinkId, Outcome, Reach, RequestId};
+use peer_core::{LinkId, Outcome, Reach, RequestId, Spreading};
 use shared::refusal::Code;
 use shared::wire::Pack;
 use tokio::sync::{mpsc, oneshot};
@@ -27,7 +28,7 @@ impl Daemon {
     /// Somebody who carries messages to the applications that listen at all other nodes.
     #[must_use]
     pub fn broadcaster(&self) -> Broadcaster {
-        Broadcaster { news: self.news.clone(), under_way: VecDeque::new() }
+        Broadcaster { news: self.news.clone(), under_way: VecDeque::new(), window: 1 }
     }
 }
 
@@ -35,6 +36,8 @@ impl Daemon {
 pub struct Broadcaster {
     news: mpsc::Sender<News>,
     under_way: VecDeque<oneshot::Receiver<Answer>>,
+    /// How many may be: the first alone finds the ways that are not needed.
+    window: usize,
 }
 
 impl Broadcaster {
@@ -44,7 +47,7 @@ impl Broadcaster {
     /// # Errors
     /// Why an earlier one was not sent.
     pub async fn send(&mut self, pack: Pack) -> Result<Option<Reach>, Outcome> {
-        let full = self.under_way.len() >= PACKS_UNDER_WAY;
+        let full = self.under_way.len() >= self.window;
         let earlier = if full { self.next().await? } else { None };
         let (reply, answer) = oneshot::channel();
         let ask = Ask::Broadcast { pack };
@@ -60,7 +63,10 @@ impl Broadcaster {
     pub async fn next(&mut self) -> Result<Option<Reach>, Outcome> {
         let Some(answer) = self.under_way.pop_front() else { return Ok(None) };
         match answer.await {
-            Ok(Answer::Reached(reach)) => Ok(Some(reach)),
+            Ok(Answer::Reached(reach)) => {
+                self.window = (self.window * 2).min(PACKS_UNDER_WAY);
+                Ok(Some(reach))
+            }
             Ok(Answer::Outcome { outcome, .. }) => Err(outcome),
             _ => Err(STOPPED),
         }
@@ -69,7 +75,7 @@ impl Broadcaster {
 
 impl<F: Fabric> Driver<F> {
     /// Queues one frame on several links: the octets are shared.
-    pub(super) fn spread(&mut self, links: &[LinkId], id: u64, frame: &Bytes) {
+    pub(super) fn spread(&mut self, links: &[LinkId], what: Spreading, frame: &Bytes) {
         for link in links {
             let refused = match self.fabric.send(*link, Class::Message, frame.clone()) {
                 Carried::Yes => {
@@ -81,7 +87,7 @@ impl<F: Fabric> Driver<F> {
                 Carried::Full => Code::Quota,
                 Carried::Gone => Code::Unreachable,
             };
-            self.node.handle_unheard(*link, id, refused);
+            self.node.handle_unheard(*link, what, refused);
         }
     }
 

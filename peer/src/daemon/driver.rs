@@ -136,6 +136,7 @@ impl<F: Fabric> Driver<F> {
             News::Listening(ears) => self.listen(ears),
             News::Order(order) => self.obey(order, now),
             News::Stored { link, id, refused } => self.node.handle_stored(link, id, refused),
+            News::Handed(to) => self.node.handle_handed(to, None),
             News::Asked { ask, reply } => self.asked(ask, reply, now),
             News::Taken { .. }
             | News::Queued { .. }
@@ -219,7 +220,7 @@ impl<F: Fabric> Driver<F> {
     fn act(&mut self, action: Action) {
         match action {
             Action::Send { link, class, frame } => self.send(link, class, frame),
-            Action::Spread { links, id, frame } => self.spread(&links, id, &Bytes::from(frame)),
+            Action::Spread { links, what, frame } => self.spread(&links, what, &frame.into()),
             Action::End { link, way } => {
                 self.fabric.end(link, way);
                 self.forget(link);
@@ -243,7 +244,7 @@ impl<F: Fabric> Driver<F> {
                     self.node.handle_stored(link, id, Some(Code::Quota));
                 }
             }
-            Action::Hand { link, from, pack } => self.hand(link, from, pack),
+            Action::Hand { to, from, pack } => self.hand(to, from, pack),
             Action::Store { link, from, batch } => self.store(link, from, batch),
             Action::Load(want) => self.posting.load(&mut self.node, want, self.clock.now()),
             Action::Settle { stream, through } => self.posting.settle(stream, through),

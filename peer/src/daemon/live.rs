@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use peer_core::{LinkId, Outcome};
+use peer_core::{AnswerTo, Outcome};
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::wire::Pack;
@@ -24,7 +24,7 @@ use crate::limits::{PACKS_UNDER_WAY, PACKS_WAITING_MAX};
 
 /// A pack for the one who listens.
 pub(super) struct Handed {
-    link: LinkId,
+    to: AnswerTo,
     from: NodeName,
     pack: Pack,
 }
@@ -60,9 +60,8 @@ impl Listener {
     /// The next messages, and who sent them; `None` when the peer has stopped or somebody else
     /// listens. Its sender learns at this moment that they were taken.
     pub async fn next(&mut self) -> Option<(NodeName, Pack)> {
-        let Handed { link, from, pack } = self.packs.recv().await?;
-        let taken = News::Stored { link, id: pack.id, refused: None };
-        let _ = self.news.send(taken).await;
+        let Handed { to, from, pack } = self.packs.recv().await?;
+        let _ = self.news.send(News::Handed(to)).await;
         Some((from, pack))
     }
 }
@@ -119,14 +118,13 @@ impl<F: Fabric> Driver<F> {
     }
 
     /// Hands a pack to the one who listens, or says why not.
-    pub(super) fn hand(&mut self, link: LinkId, from: NodeName, pack: Pack) {
-        let id = pack.id;
-        let sent = self.ears.0.as_ref().map(|ears| ears.try_send(Handed { link, from, pack }));
+    pub(super) fn hand(&mut self, to: AnswerTo, from: NodeName, pack: Pack) {
+        let sent = self.ears.0.as_ref().map(|ears| ears.try_send(Handed { to, from, pack }));
         let refused = match sent {
             Some(Ok(())) => return,
             Some(Err(mpsc::error::TrySendError::Full(_))) => Code::Quota,
             Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Code::Unreachable,
         };
-        self.node.handle_stored(link, id, Some(refused));
+        self.node.handle_handed(to, Some(refused));
     }
 }

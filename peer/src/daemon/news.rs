@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use peer_core::{Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, StreamId, Want};
+use peer_core::{AnswerTo, Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, StreamId, Want};
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::wire::{Body, Number, Page, Priority};
@@ -36,8 +36,10 @@ pub(super) enum News {
     Finding(Finding),
     /// Somebody at the door was refused before the node heard of them.
     TurnedAway { address: String, code: Option<Code>, by_us: bool, detail: String },
-    /// The inbox has taken a message, or an application a pack; or it has not.
+    /// The inbox has taken a message, or has not.
     Stored { link: LinkId, id: u64, refused: Option<Code> },
+    /// An application has taken a pack.
+    Handed(AnswerTo),
     /// An application listens.
     Listening(mpsc::Sender<Handed>),
     /// Something about a circuit through us.

@@ -62,6 +62,10 @@ pub enum Kind {
     Wanted = 52,
     /// Messages for whoever listens now, wherever the sender has a link.
     Broadcast = 53,
+    /// Signed messages for whoever listens, passed on by who hears them.
+    Carried = 54,
+    /// How far such came.
+    Told = 55,
     /// To a relay: connect me with a node.
     CircuitAsk = 56,
     /// From a relay: a node wants to talk with you.
@@ -87,7 +91,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 38] = [
+    const ALL: [Self; 40] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -115,6 +119,8 @@ impl Kind {
         Self::Lacks,
         Self::Wanted,
         Self::Broadcast,
+        Self::Carried,
+        Self::Told,
         Self::CircuitAsk,
         Self::CircuitCall,
         Self::CircuitTake,

@@ -9,9 +9,10 @@ use super::frame::{Frame, FrameError, Kind, frame_into};
 use super::pack::Pack;
 use super::renewal::Renewal;
 use super::spread::Spread;
+use super::told::Told;
 use super::trace::Trace;
 use crate::feed::Part;
-use crate::limits::{MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX};
+use crate::limits::{BROADCAST_BYTES_MAX, MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use crate::name::NodeName;
 use crate::refusal::Code;
 use crate::statement::cbor;
@@ -138,6 +139,10 @@ pub enum Body {
     Pack(Pack),
     /// For whoever listens now, here and elsewhere.
     Broadcast(Broadcast),
+    /// For the same, signed: [`super::Unproven`] reads it.
+    Carried(Vec<u8>),
+    /// How far such came.
+    Told(Told),
     /// About directory and overlay.
     Spread(Spread),
 }
@@ -179,6 +184,10 @@ impl Body {
             }
             Kind::Pack => Pack::parse(payload).map(Self::Pack),
             Kind::Broadcast => Broadcast::parse(payload).map(Self::Broadcast),
+            Kind::Carried => {
+                (payload.len() <= BROADCAST_BYTES_MAX).then(|| Self::Carried(payload.to_vec()))
+            }
+            Kind::Told => Told::parse(payload).map(Self::Told),
             Kind::Gossip | Kind::Digest | Kind::Holds | Kind::Lacks | Kind::Wanted => {
                 Spread::parse(frame.kind, payload).map(Self::Spread)
             }
@@ -216,6 +225,8 @@ impl Body {
             Self::Post(post) => post.kind(),
             Self::Pack(_) => Kind::Pack,
             Self::Broadcast(_) => Kind::Broadcast,
+            Self::Carried(_) => Kind::Carried,
+            Self::Told(_) => Kind::Told,
             Self::Spread(spread) => spread.kind(),
         }
     }
@@ -249,7 +260,7 @@ impl Body {
                 payload
             }
             Self::Receipt(receipt) => cbor(|e| e.encode(receipt)?.ok()),
-            Self::Policy(bytes) | Self::Bulk(bytes) => {
+            Self::Policy(bytes) | Self::Bulk(bytes) | Self::Carried(bytes) => {
                 return frame_into(buffer, self.kind(), bytes);
             }
             Self::Bye => Vec::new(),
@@ -259,6 +270,7 @@ impl Body {
             Self::Post(post) => post.payload(),
             Self::Pack(pack) => pack.payload(),
             Self::Broadcast(broadcast) => broadcast.payload(),
+            Self::Told(told) => told.payload(),
             Self::Spread(spread) => spread.payload(),
         };
         frame_into(buffer, self.kind(), &payload)

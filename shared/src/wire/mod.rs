@@ -14,6 +14,7 @@ mod pack;
 mod renewal;
 mod spoken;
 mod spread;
+mod told;
 mod trace;
 
 pub use batch::{Batch, Item, Number, Page, Post, Priority, Taken, Verdict};
@@ -25,6 +26,7 @@ pub use pack::Pack;
 pub use renewal::Renewal;
 pub use spoken::{Spoken, Unproven};
 pub use spread::{DIGEST_SUMS, Spread, StatementId};
+pub use told::{BroadcastId, Told};
 pub use trace::{Hop, Trace};
 
 /// The ALPN protocol name (RFC 7301); the number is the framing's version.

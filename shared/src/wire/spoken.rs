@@ -1,8 +1,7 @@
 //! A broadcast that others carry: a pack with its sender's signature, for a network in which the
 //! sender has links with a few only.
 //!
-//! It travels as the content of the broadcast machine and comes from a neighbour, seldom from its
-//! sender: so the sender signs its own name, its run, a number that goes up in it, and the moment.
+//! It comes from a neighbour, seldom from its sender: so the sender signs its own name, its run, a number that goes up in it, and the moment.
 //! The signature is over the whole pack, which spreads its cost over as many messages as fit. No
 //! certificate travels along: whoever hears it has the sender's presence.
 //!
@@ -105,6 +104,12 @@ impl<'b> Unproven<'b> {
     #[must_use]
     pub const fn instance(&self) -> InstanceId {
         self.said.instance
+    }
+
+    /// Under which number.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.said.number
     }
 
     /// When.

@@ -12,15 +12,18 @@ use shared::time::Now;
 use shared::wire::{Broadcast, Pack};
 
 use super::Node;
-use crate::action::{Action, Outcome, Reach, RequestId};
+use crate::action::{Action, Outcome, Reach, RequestId, Spreading};
 use crate::links::{Link, LinkId, is_authority};
 
 impl Node {
-    /// An application has something for all that listen now. It goes to every linked node that the
-    /// policy lets us send to.
+    /// An application has something for all that listen now. In a full mesh it goes to every linked
+    /// node that the policy lets us send to; in a larger network they pass it on.
     pub fn handle_broadcast(&mut self, request: RequestId, mut pack: Pack, now: Now) {
         if pack.count == 0 {
             return self.answer(request, Outcome::Refused(Code::Malformed));
+        }
+        if self.topology.is_partial() {
+            return self.handle_wide(request, pack, now);
         }
         if !self.broadcasts.has_room() {
             return self.answer(request, Outcome::Refused(Code::Quota));
@@ -34,12 +37,16 @@ impl Node {
         self.broadcasts.begin(id, request, to, now.tick);
         pack.id = id;
         let broadcast = Broadcast { instance: self.settings.instance, pack };
-        self.push(Action::Spread { links, id, frame: broadcast.to_frame() });
+        let what = Spreading::Direct(id);
+        self.push(Action::Spread { links, what, frame: broadcast.to_frame() });
     }
 
     /// A broadcast found a link's queue full, or the link gone.
-    pub fn handle_unheard(&mut self, link: LinkId, id: u64, code: Code) {
-        self.heard_on(id, link, Some(code));
+    pub fn handle_unheard(&mut self, link: LinkId, what: Spreading, code: Code) {
+        match what {
+            Spreading::Direct(id) => self.heard_on(id, link, Some(code)),
+            Spreading::Carried(broadcast) => self.uncarried(link, broadcast, code),
+        }
     }
 
     /// Whoever is linked and may hear us.
@@ -72,7 +79,7 @@ impl Node {
         }
         self.talk_with(&from, now);
         match self.may_hear(link, pack.count as usize, pack.bytes(), now) {
-            Ok(()) => self.push(Action::Hand { link, from, pack }),
+            Ok(()) => self.hand(link, from, pack),
             Err(code) => self.handle_stored(link, pack.id, Some(code)),
         }
         Ok(())
@@ -89,6 +96,7 @@ impl Node {
         for id in self.broadcasts.waiting_on(link) {
             self.heard_on(id, link, Some(Code::Unreachable));
         }
+        self.carrier_ended(link);
     }
 
     pub(super) fn look_at_broadcasts(&mut self, now: Now) {

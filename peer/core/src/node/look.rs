@@ -29,6 +29,7 @@ impl Node {
             self.answer(request, crate::Outcome::Unreachable("no answer came in time"));
         }
         self.look_at_broadcasts(now);
+        self.look_at_trees(now);
         if now.tick >= self.presence_due && self.sign_presence(now).is_ok() {
             self.announce(now);
         }

@@ -12,6 +12,7 @@
 
 mod arrival;
 mod broadcast;
+mod carried;
 mod digest;
 mod discovery;
 mod look;
@@ -66,6 +67,7 @@ use crate::renewals::Renewals;
 use crate::signer::Signer;
 use crate::topology::Topology;
 use crate::traces::Traces;
+use crate::trees::Trees;
 use crate::twins::Twins;
 
 use parked::Parked;
@@ -128,6 +130,7 @@ pub struct Node {
     decrees: Feeding,
     mail: Mail,
     broadcasts: Broadcasts,
+    trees: Trees,
     leads: Leads,
     memory: Memory,
     introducers: Introducers,
@@ -200,6 +203,7 @@ impl Node {
             decrees: Feeding::default(),
             mail: Mail::default(),
             broadcasts: Broadcasts::default(),
+            trees: Trees::default(),
             leads: Leads::new(now.tick),
             memory: Memory::default(),
             introducers: Introducers::default(),

@@ -9,7 +9,7 @@ use shared::time::Now;
 use shared::wire::Pack;
 
 use super::Node;
-use crate::action::{Action, Class, Outcome, RequestId};
+use crate::action::{Action, AnswerTo, Class, Outcome, RequestId};
 use crate::links::LinkId;
 
 impl Node {
@@ -36,9 +36,21 @@ impl Node {
         let from = entry.member.node().clone();
         self.talk_with(&from, now);
         match self.may_hear(link, pack.count as usize, pack.bytes(), now) {
-            Ok(()) => self.push(Action::Hand { link, from, pack }),
+            Ok(()) => self.hand(link, from, pack),
             Err(code) => self.handle_stored(link, pack.id, Some(code)),
         }
         Ok(())
+    }
+
+    pub(super) fn hand(&mut self, link: LinkId, from: NodeName, pack: Pack) {
+        self.push(Action::Hand { to: AnswerTo::Link(link, pack.id), from, pack });
+    }
+
+    /// The application that listens has taken a pack, or has not.
+    pub fn handle_handed(&mut self, to: AnswerTo, refused: Option<Code>) {
+        match to {
+            AnswerTo::Link(link, id) => self.handle_stored(link, id, refused),
+            AnswerTo::Carried(broadcast) => self.carried_heard(broadcast, refused),
+        }
     }
 }

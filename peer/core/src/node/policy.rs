@@ -203,6 +203,11 @@ impl Node {
         self.law.decide(self.own(), who(member), Request::Send).allowed
     }
 
+    /// Whether one member may send another messages: what we pass on goes to nobody else.
+    pub(super) fn may_reach(&self, from: &Member, to: &Member) -> bool {
+        self.law.decide(who(from), who(to), Request::Send).allowed
+    }
+
     /// Whether the member of a link may send us so many messages now, and its quota is charged.
     pub(super) fn may_hear(
         &mut self,
@@ -213,10 +218,21 @@ impl Node {
     ) -> Result<(), Code> {
         let Some(entry) = self.links.get(link) else { return Ok(()) };
         let member = entry.member.clone();
-        let decision = self.law.decide(who(&member), self.own(), Request::Send);
+        self.may_hear_member(&member, messages, bytes, now)
+    }
+
+    /// Whether a member may reach us with so many messages now, and its quota is charged.
+    pub(super) fn may_hear_member(
+        &mut self,
+        member: &Member,
+        messages: usize,
+        bytes: usize,
+        now: Now,
+    ) -> Result<(), Code> {
+        let decision = self.law.decide(who(member), self.own(), Request::Send);
         allowed(&decision, "send").map_err(|refusal| refusal.code)?;
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let fits = self.law.may_say(who(&member), count(messages), count(bytes), now.tick);
+        let fits = self.law.may_say(who(member), count(messages), count(bytes), now.tick);
         if fits { Ok(()) } else { Err(Code::Quota) }
     }
 

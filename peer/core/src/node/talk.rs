@@ -51,6 +51,8 @@ impl Node {
             Body::Message(message) => self.take_message(link, message, now)?,
             Body::Pack(pack) => self.take_pack(link, pack, now)?,
             Body::Broadcast(broadcast) => self.take_spoken(link, broadcast, now)?,
+            Body::Carried(bytes) => self.take_carried(link, &bytes, now)?,
+            Body::Told(told) => self.take_told(link, told, now),
             Body::Receipt(receipt) => self.take_receipt(link, &receipt),
             Body::Bye => self.take_leave(link, now),
             Body::Trace(trace) => self.take_trace(link, trace, now),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use peer_core::{Action, LinkId, Node, Outcome, Reach};
+use peer_core::{Action, AnswerTo, LinkId, Node, Outcome, Reach, Spreading};
 use shared::id::InstanceId;
 use shared::refusal::Code;
 use shared::wire::{Body, Broadcast, Pack, Receipt, split};
@@ -33,7 +33,7 @@ fn pair(authority: &mut Authority) -> (Node, Identity) {
 /// What the application is handed.
 fn handed(node: &mut Node) -> Vec<(LinkId, u64)> {
     let handed = actions(node).into_iter().filter_map(|action| match action {
-        Action::Hand { link, pack, .. } => Some((link, pack.id)),
+        Action::Hand { to: AnswerTo::Link(link, id), pack, .. } if id == pack.id => Some((link, id)),
         _ => None,
     });
     handed.collect()
@@ -44,7 +44,7 @@ fn spread(node: &mut Node) -> (Vec<LinkId>, u64, Vec<Reach>) {
     let (mut to, mut number, mut reached) = (Vec::new(), 0, Vec::new());
     for action in actions(node) {
         match action {
-            Action::Spread { links, id, frame } => {
+            Action::Spread { links, what: Spreading::Direct(id), frame } => {
                 let (frame, _) = split(&frame).unwrap().unwrap();
                 let said = match Body::parse(&frame) {
                     Ok(Body::Broadcast(said)) => Some((said.instance, said.pack.id)),
@@ -71,7 +71,7 @@ fn a_broadcast_is_handed_over_once_and_answered_when_it_is_taken() {
         alice.handle_body(LinkId(1), said(id), now(1)).unwrap();
     }
     assert_eq!(handed(&mut alice), [2, 1, 3].map(|id| (LinkId(1), id)));
-    alice.handle_stored(LinkId(1), 2, None);
+    alice.handle_handed(AnswerTo::Link(LinkId(1), 2), None);
     assert_eq!(said_to(LinkId(1), &actions(&mut alice)), [receipt(2, None)]);
 }
 
@@ -129,7 +129,7 @@ fn each_that_has_not_taken_it_is_named_with_its_reason() {
     alice.handle_broadcast(7, pack(0, "to all"), now(0));
     let (links, id, _) = spread(&mut alice);
     assert_eq!(links.len(), 5);
-    alice.handle_unheard(LinkId(1), id, Code::Quota);
+    alice.handle_unheard(LinkId(1), Spreading::Direct(id), Code::Quota);
     alice.handle_body(LinkId(2), receipt(id, None), now(1)).unwrap();
     alice.handle_body(LinkId(3), receipt(id, Some(Code::Policy)), now(1)).unwrap();
     let ended = peer_core::Ended { refused: None, detail: "gone".to_owned() };

@@ -8,6 +8,7 @@
 )]
 
 mod broadcast;
+mod carried;
 mod newcomers;
 mod relay;
 mod rig;

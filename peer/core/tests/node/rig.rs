@@ -13,7 +13,7 @@ use shared::policy::{Effect, Grant, Policy, Rule, Selector};
 use shared::presence::Presence;
 use shared::time::{Now, Tick, Timestamp};
 use shared::verify::{Anchors, Member, Verified, Verifier};
-use shared::wire::{Body, Greeting, VERSION, split};
+use shared::wire::{Body, Greeting, Pack, Spoken, VERSION, split};
 
 pub(crate) const START: i64 = 1_800_000_000;
 
@@ -141,6 +141,11 @@ impl Authority {
     }
 
     pub(crate) fn node(&mut self, node: &str, roles: &[&str]) -> Node {
+        self.node_in(peer_core::limits::FULL_MESH, node, roles)
+    }
+
+    /// A node that links with everybody up to so many.
+    pub(crate) fn node_in(&mut self, full_mesh: usize, node: &str, roles: &[&str]) -> Node {
         let own = self.enroll(node, roles);
         let settings = Settings {
             network: network(),
@@ -152,7 +157,7 @@ impl Authority {
             own: own.member.ids.clone(),
             refuse_when_stale: false,
             attributes: Attributes::default(),
-            full_mesh: peer_core::limits::FULL_MESH,
+            full_mesh,
             directory_max: peer_core::limits::DIRECTORY_MAX,
             epoch: std::time::Instant::now(),
             seed: 1,
@@ -184,6 +189,15 @@ impl Identity {
         };
         let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
         presence.sign(&network(), &self.key, &chain).unwrap()
+    }
+
+    /// Says something to everybody who listens.
+    pub(crate) fn spoken(&self, number: u64, at: Timestamp, text: &str) -> Vec<u8> {
+        let mut pack = Pack::default();
+        assert!(pack.push(text.as_bytes()));
+        pack.id = number;
+        let (origin, instance) = (self.name.clone(), InstanceId::new([9; 16]));
+        Spoken { origin, instance, at, pack }.sign(&network(), &self.key).unwrap()
     }
 
     /// Knocks at a node's door; it is ready at once if it is welcome.
