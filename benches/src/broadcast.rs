@@ -1,11 +1,12 @@
-//! `broadcast.direct_20`: messages of 1 KiB from an application in one of twenty daemons to the
-//! applications that listen in the other nineteen, all in this process, each linked with each.
-//! What counts is a delivery: one message at one listener, after policy and quota were asked.
+//! `broadcast.*`: messages of 1 KiB from an application in one of twenty daemons to the applications
+//! that listen in the other nineteen, all in this process. `direct_20`: each is linked with each;
+//! `tree_20`: each keeps a few links, and passes on what it hears, signed. What counts is a
+//! delivery: one message at one listener, after policy and quota were asked.
 //!
 //! Against the raw fan-out: the same octets on nineteen bare TLS connections to a counter.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use peer::daemon::{Broadcaster, Listener};
@@ -14,12 +15,14 @@ use shared::wire::{Kind, Pack};
 
 use crate::handshake::both;
 use crate::harness::{Effort, Figure, Side, rate, take_turns};
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Running};
 use crate::pipe::{Meter, Pipe, frame};
 use crate::world::World;
 
 /// Daemons, the sender among them.
 const NODES: usize = 20;
+/// How long twenty daemons may take to find their ways.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a message.
 const BYTES: usize = 1024;
 
@@ -28,13 +31,17 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let world = World::new()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mesh = runtime.block_on(Mesh::start(&world, NODES))?;
+    let full = runtime.block_on(Mesh::start(&world, NODES))?;
+    let sparse = runtime.block_on(Mesh::sparse(&world, NODES))?;
     let heard = Arc::new(Meter::default());
-    for one in mesh.running.iter().skip(1) {
+    for one in full.running.iter().skip(1).chain(sparse.running.iter().take(NODES - 1)) {
         let listener = runtime.block_on(one.daemon().listen());
         runtime.spawn(count(listener, Arc::clone(&heard)));
     }
-    let Some(sender) = mesh.running.first() else { bail!("no daemon") };
+    let (Some(sender), Some(root)) = (full.running.first(), sparse.running.last()) else {
+        bail!("no daemon");
+    };
+    let links = runtime.block_on(settle(root))?;
     let (_, bare) = both(&world)?;
     let mut pipes = Vec::new();
     for _ in 1..NODES {
@@ -48,14 +55,48 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
             // Spawned, because the thread that blocks is none of the runtime's two.
             runtime.block_on(runtime.spawn(task))?
         }),
+        Box::new(|| {
+            let task = spread(root.daemon().broadcaster(), packs, Arc::clone(&heard));
+            runtime.block_on(runtime.spawn(task))?
+        }),
         Box::new(|| runtime.block_on(runtime.spawn(fan_out(Arc::clone(&pipes), packs)))?),
     ];
     let samples = take_turns(rounds, &mut sides)?;
     drop(sides);
-    runtime.block_on(mesh.stop());
-    let [ours, raw] = samples.as_slice() else { bail!("two sides") };
+    runtime.block_on(full.stop());
+    runtime.block_on(sparse.stop());
+    let [direct, tree, raw] = samples.as_slice() else { bail!("three sides") };
     let what = format!("{} bare TLS connections, the same octets (deliveries/s)", NODES - 1);
-    Ok(vec![Figure::new("broadcast.direct_20", "deliveries/s", ours).against(&what, ours, raw)])
+    let unit = "deliveries/s";
+    let few = format!("{what}; the sender has {links} links");
+    Ok(vec![
+        Figure::new("broadcast.direct_20", unit, direct).against(&what, direct, raw),
+        Figure::new("broadcast.tree_20", unit, tree).against(&few, tree, raw),
+    ])
+}
+
+/// Waits until a daemon has closed the links it does not need and what it says comes to everybody;
+/// says how many links it has then.
+async fn settle(root: &Running) -> Result<usize> {
+    let since = Instant::now();
+    let mut before = 0;
+    loop {
+        let (known, links) = root.knows().await?;
+        if known == NODES - 1 && links < NODES - 1 && links == before {
+            break;
+        }
+        anyhow::ensure!(since.elapsed() < PATIENCE, "{links} links, {known} known");
+        before = links;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+    }
+    let mut broadcaster = root.daemon().broadcaster();
+    let mut pack = Pack::default();
+    anyhow::ensure!(pack.push(b"anybody?"), "a short message fits");
+    let lost = |outcome| anyhow!("not sent: {outcome:?}");
+    broadcaster.send(pack).await.map_err(lost)?;
+    let reach = broadcaster.next().await.map_err(lost)?.unwrap_or_default();
+    anyhow::ensure!(reach.taken as usize == NODES - 1, "{reach:?}");
+    Ok(root.knows().await?.1)
 }
 
 /// As many messages as fit.

@@ -1,6 +1,6 @@
-//! A full mesh of daemons in this process, on loopback, each with a bundle the authority wrote.
+//! A mesh of daemons in this process, on loopback, each with a bundle the authority wrote.
 //!
-//! **Invariant:** a [`Mesh`] is handed out when every daemon is linked with every other.
+//! **Invariant:** a full [`Mesh`] is handed out when every daemon is linked with every other.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -75,6 +75,22 @@ impl Mesh {
             before = links;
             tokio::time::sleep(SETTLED).await;
         }
+    }
+
+    /// Starts so many of which each keeps a few links, as in a network that is too large for a full
+    /// mesh. They find each other while they run.
+    pub(crate) async fn sparse(world: &World, count: usize) -> Result<Self> {
+        let mut running: Vec<Running> = Vec::new();
+        for index in 0..count {
+            let wish = Enrolment::new(NodeName::parse(&format!("leaf-{index}"))?)?;
+            let folder = write_bundle_of(world, &wish)?;
+            let config = folder.join("node.yaml");
+            let text = std::fs::read_to_string(&config)?.replace("full-mesh: 64", "full-mesh: 4");
+            std::fs::write(&config, text)?;
+            let known = running.first().map(|one| (one.name.clone(), one.address.clone()));
+            running.push(Running::open(folder, wish.node, known).await?);
+        }
+        Ok(Self { running })
     }
 
     /// Every link as both of its ends tell of it.

@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 27] = [
+const TARGETS: [(&str, Target); 29] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -39,6 +39,8 @@ const TARGETS: [(&str, Target); 27] = [
     ("link.messages_64", Target::RatioMin(0.8)),
     ("link.ping_us", Target::RatioMax(1.3)),
     ("memory.idle_link_kib", Target::ValueMax(40.0)),
+    ("broadcast.direct_20", Target::ValueMin(400_000.0)),
+    ("broadcast.tree_20", Target::ValueMin(80_000.0)),
     ("relay.connect_ms", Target::ValueMax(20.0)),
     ("relay.cut_ms", Target::ValueMax(50.0)),
     ("revoke.cut_ms.peers_32", Target::P99Max(250.0, 1000.0)),

@@ -23,8 +23,8 @@ use shared::wire::BroadcastId;
 use crate::action::{Reach, RequestId};
 use crate::bucket::Bucket;
 use crate::limits::{
-    ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCAST_STALE_MS, TREES_UNDER_WAY_MAX, MISSED_MAX, PRUNED_MS,
-    UNPROVEN_BROADCASTS,
+    ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCAST_STALE_MS, MISSED_MAX, PRUNED_MS,
+    TREES_UNDER_WAY_MAX, UNPROVEN_BROADCASTS,
 };
 use crate::links::LinkId;
 use crate::window::Window;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use peer_core::{AnswerTo, Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, StreamId, Want};
+use peer_core::{
+    AnswerTo, Arrival, Decision, DialFailure, Ended, Intake, LinkId, Owed, StreamId, Want,
+};
 use shared::name::NodeName;
 use shared::refusal::Code;
 use shared::wire::{Body, Number, Page, Priority};

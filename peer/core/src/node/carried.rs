@@ -108,6 +108,10 @@ impl Node {
         let Ok(spoken) = unproven.prove(network, &known.member.cert.public) else {
             return self.not_heard(link, broadcast, Code::Malformed, now);
         };
+        // The way it came is needed, whether or not the link was wanted before.
+        if let Some(carrier) = self.links.get(link).map(|link| link.member.node().clone()) {
+            self.talk_with(&carrier, now);
+        }
         self.pass_on_spoken(link, spoken, &known.member, bytes, now);
         Ok(())
     }

@@ -33,7 +33,9 @@ fn pair(authority: &mut Authority) -> (Node, Identity) {
 /// What the application is handed.
 fn handed(node: &mut Node) -> Vec<(LinkId, u64)> {
     let handed = actions(node).into_iter().filter_map(|action| match action {
-        Action::Hand { to: AnswerTo::Link(link, id), pack, .. } if id == pack.id => Some((link, id)),
+        Action::Hand { to: AnswerTo::Link(link, id), pack, .. } if id == pack.id => {
+            Some((link, id))
+        }
         _ => None,
     });
     handed.collect()
