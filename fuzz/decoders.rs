@@ -17,13 +17,13 @@ use shared::presence::SignedPresence;
 use shared::receipt::Receipt;
 use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
-use shared::wire::{Body, split};
+use shared::wire::{Body, Unproven, split};
 
 /// A decoder under test: must return, whatever the bytes.
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 15] = [
+pub(crate) const ALL: [(&str, Decoder); 16] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -36,6 +36,7 @@ pub(crate) const ALL: [(&str, Decoder); 15] = [
     ("archive", archive),
     ("policy", policy),
     ("receipt", receipt),
+    ("spoken", spoken),
     ("join_string", join_string),
     ("join_asked", join_asked),
     ("join_answered", join_answered),
@@ -65,7 +66,7 @@ pub(crate) fn crl(bytes: &[u8]) {
 
 /// COSE statements of every topic.
 pub(crate) fn statement(bytes: &[u8]) {
-    let members = [Topic::Presence, Topic::Receipt];
+    let members = [Topic::Presence, Topic::Broadcast, Topic::Receipt];
     let authority = [Topic::FeedHead, Topic::FeedSnapshot, Topic::Policy];
     for topic in members.into_iter().chain(authority) {
         if let Ok(statement) = Unverified::parse(topic, bytes) {
@@ -109,6 +110,13 @@ pub(crate) fn frame(bytes: &[u8]) {
 /// A presence, before it is believed.
 pub(crate) fn presence(bytes: &[u8]) {
     black_box(SignedPresence::peek(bytes));
+}
+
+/// A broadcast that others carry, before it is believed.
+pub(crate) fn spoken(bytes: &[u8]) {
+    if let Ok(unproven) = Unproven::parse(bytes) {
+        black_box((unproven.origin(), unproven.instance(), unproven.number(), unproven.at()));
+    }
 }
 
 /// A file of statements.

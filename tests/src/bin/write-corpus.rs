@@ -20,8 +20,8 @@ use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
 use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Broadcast, Hop, Item, Message, Number, Pack, Page, Post, Priority, Receipt, Renewal,
-    Taken, Trace, Verdict,
+    Ack, Body, Broadcast, BroadcastId, Hop, Item, Message, Number, Pack, Page, Post, Priority,
+    Receipt, Renewal, Spoken, Taken, Told, Trace, Verdict,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -94,6 +94,8 @@ fn main() {
     seed("frame", &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
     seed_at("frame", 99, &frames.concat());
     posts().iter().zip(40..).for_each(|(frame, at)| seed_at("frame", at, frame));
+    carried().iter().zip(50..).for_each(|(frame, at)| seed_at("frame", at, frame));
+    seed("spoken", &[&spoken()]);
 }
 
 /// What is said while a machine joins.
@@ -144,6 +146,30 @@ fn posts() -> [Vec<u8>; 5] {
     let [taken, claims] = [taken, claims].map(|post| Body::Post(post).to_frame());
     let broadcast = Broadcast { instance: InstanceId::new([3; 16]), pack: pack.clone() };
     [taken, claims, batch, pack.into_frame(7), broadcast.to_frame()]
+}
+
+/// A broadcast that others carry.
+fn spoken() -> Vec<u8> {
+    let mut pack = Pack::default();
+    pack.id = 7;
+    assert!(pack.push(b"hello") && pack.push(b""));
+    let (origin, instance) = (NodeName::parse("alice").unwrap(), InstanceId::new([3; 16]));
+    let network = NetworkName::parse("mesh.example").unwrap();
+    let key = PrivateKey::generate(Algorithm::P256).unwrap();
+    Spoken { origin, instance, at: Timestamp::from_s(1), pack }.sign(&network, &key).unwrap()
+}
+
+/// Such a one as it travels, and what is said back.
+fn carried() -> [Vec<u8>; 4] {
+    let broadcast = BroadcastId { instance: InstanceId::new([3; 16]), number: 7 };
+    let missed = vec![(NodeName::parse("bob").unwrap(), shared::refusal::Code::Quota)];
+    let told = [
+        Told::Had(broadcast),
+        Told::Reached { broadcast, taken: 9, missed },
+        Told::Again(broadcast.instance),
+    ];
+    let [had, reached, again] = told.map(|told| Body::Told(told).to_frame());
+    [Body::Carried(spoken()).to_frame(), had, reached, again]
 }
 
 /// A signed one that says little.
