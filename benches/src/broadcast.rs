@@ -1,5 +1,5 @@
-//! `broadcast.*`: messages of 1 KiB from an application in one of twenty daemons to the applications
-//! that listen in the other nineteen, all in this process. `direct_20`: each is linked with each;
+//! `broadcast.*`: messages of 1 KiB from an application in one of twenty daemons to those that
+//! listen in the other nineteen, all in this process. `direct_20`: each is linked with each;
 //! `tree_20`: each keeps a few links, and passes on what it hears, signed. What counts is a
 //! delivery: one message at one listener, after policy and quota were asked.
 //!

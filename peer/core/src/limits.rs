@@ -26,8 +26,8 @@ pub const BROADCASTS_MAX: usize = 64;
 pub const BROADCAST_WINDOW: usize = 256;
 /// Origins whose numbers are remembered, at 4 kB each: every link there may be, and as many again.
 pub const BROADCAST_ORIGINS_MAX: usize = 512;
-/// Broadcasts that we carry and that are not answered yet: sixteen senders' worth. Of each its links
-/// are remembered, a few kB.
+/// Broadcasts that we carry and that are not answered yet: sixteen senders' worth. Of each its
+/// links are remembered, a few kB.
 pub const TREES_UNDER_WAY_MAX: usize = 256;
 /// Nodes named as missed by one broadcast that others carry: who is not named is still counted by
 /// its absence from those who took it.

@@ -1,4 +1,5 @@
-//! The node's own key, for presences, broadcasts and receipts; replaced when its certificate is renewed.
+//! The node's own key, for presences, broadcasts and receipts; replaced when its certificate is
+//! renewed.
 
 use shared::key::{KeyError, PrivateKey};
 use shared::name::NetworkName;

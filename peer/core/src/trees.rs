@@ -8,8 +8,8 @@
 //! Whoever passes one on waits for those it passed it on to, and answers whoever it had it from:
 //! that holds the sender back to what the slowest can take, and tells it how far it came.
 //!
-//! **Invariant:** a number that was heard is never new again in its run: a run's window is forgotten
-//! only when whatever was signed in it is too old to be believed.
+//! **Invariant:** a number that was heard is never new again in its run: a run's window is
+//! forgotten only when whatever was signed in it is too old to be believed.
 //! **Invariant:** at most [`TREES_UNDER_WAY_MAX`] are under way, and each is answered once.
 
 use std::collections::BTreeMap;

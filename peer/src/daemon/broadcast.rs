@@ -1,8 +1,8 @@
 //! Broadcasts from an application in the process of a peer to all that listen at other peers now.
 //!
-//! What is sent is heard at most once by each, and its sender learns how far it came: in a full mesh
-//! each node that has not heard it, in a larger one as many of them as those in between name. Nothing
-//! waits for a node without a way.
+//! What is sent is heard at most once by each, and its sender learns how far it came: in a full
+//! mesh each node that has not heard it, in a larger one as many of them as those in between name.
+//! Nothing waits for a node without a way.
 //!
 //! **Invariant:** a [`Broadcaster`] has at most [`PACKS_UNDER_WAY`] packs unanswered, so the
 //! slowest listener sets the pace, for as long as it answers at all.

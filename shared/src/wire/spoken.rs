@@ -1,9 +1,10 @@
 //! A broadcast that others carry: a pack with its sender's signature, for a network in which the
 //! sender has links with a few only.
 //!
-//! It comes from a neighbour, seldom from its sender: so the sender signs its own name, its run, a number that goes up in it, and the moment.
-//! The signature is over the whole pack, which spreads its cost over as many messages as fit. No
-//! certificate travels along: whoever hears it has the sender's presence.
+//! It comes from a neighbour, seldom from its sender: so the sender signs its own name, its run, a
+//! number that goes up in it, and the moment. The signature is over the whole pack, which spreads
+//! its cost over as many messages as fit. No certificate travels along: whoever hears it has the
+//! sender's presence.
 //!
 //! **Invariant:** a [`Spoken`] out of [`Unproven::prove`] was signed by the key that was given, in
 //! the one encoding it has, and has at least one message.

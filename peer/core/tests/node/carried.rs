@@ -94,7 +94,8 @@ impl Happened {
                 }
                 Action::Spread { links, what: Spreading::Carried(which), frame } => {
                     let (frame, _) = split(&frame).unwrap().unwrap();
-                    let Ok(Body::Carried(bytes)) = Body::parse(&frame) else { panic!("{which:?}") };
+                    let body = Body::parse(&frame).unwrap();
+                    let Body::Carried(bytes) = body else { unreachable!("{body:?}") };
                     assert_eq!(Unproven::parse(&bytes).unwrap().number(), which.number);
                     (happened.passed_on, happened.frame) = (links, Some(bytes));
                 }
