@@ -182,6 +182,7 @@ fn record_of(txn: &Txn, node: &NodeName, act: Act) -> Result<NodeRecord, CaError
         newest: intent.serial,
         enrolled_at: intent.at,
         revoked_at: None,
+        spans: Some(Vec::new()),
     })
 }
 

@@ -300,4 +300,6 @@ fn check_dns(dns: &str, network: &NetworkName) -> Result<(), CaError> {
 }
 
 #[cfg(test)]
+mod spans;
+#[cfg(test)]
 mod tests;

@@ -227,7 +227,7 @@ impl Authority {
     }
 
     fn conclude(&self, txn: &Txn, signed: Signed, now: Timestamp) -> Result<Issued, CaError> {
-        let Signed { record, outcome, serial, act, invitation, .. } = signed;
+        let Signed { mut record, outcome, serial, act, invitation, .. } = signed;
         let cert = match outcome {
             Ok(cert) => cert,
             Err(error) => {
@@ -235,9 +235,10 @@ impl Authority {
                 return Err(error);
             }
         };
-        if let Some(current) = txn.node(&record.node)? {
+        let current = txn.node(&record.node)?;
+        if let Some(current) = &current {
             let since = current.revoked_at > record.revoked_at;
-            check_active(&current).or_else(|error| {
+            check_active(current).or_else(|error| {
                 // A new enrolment of a node that was out before stands; a fresh bar does not.
                 let was_out = matches!(current.standing, Standing::Revoked(..));
                 if was_out && !since { Ok(()) } else { Err(error) }
@@ -251,6 +252,8 @@ impl Authority {
             })?;
             detail.push_str(&from);
         }
+        let before = current.map_or_else(|| Ok(Vec::new()), |current| txn.spans_of(&current))?;
+        record.certified(before, cert.span(), now);
         txn.put_cert(&cert)?;
         txn.put_node(&record)?;
         txn.remove_intent(&serial)?;
@@ -342,6 +345,7 @@ fn fresh_record(
         newest: Serial::from_random([0; 16]),
         enrolled_at: now,
         revoked_at: known.and_then(|known| known.revoked_at),
+        spans: None,
     }
 }
 

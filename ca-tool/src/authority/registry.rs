@@ -348,21 +348,20 @@ impl Registry {
         let view = self.store.read()?;
         let record = view.node(node)?.ok_or_else(|| CaError::NotEnrolled { node: node.clone() })?;
         let now = self.now();
-        let bars = view.bars()?;
-        let state = |serial: &Serial, not_after: Timestamp, live| {
-            let barred = bars.iter().any(|bar| bar.serial == *serial);
-            if barred {
+        let state = |serial: &Serial, not_after: Timestamp, live| -> Result<_, CaError> {
+            let barred = view.bar(serial)?.is_some();
+            Ok(if barred {
                 "barred"
             } else if not_after <= now {
                 "expired"
             } else {
                 live
-            }
+            })
         };
         let mut certs: Vec<CertView> = Vec::new();
         for cert in view.certs_of(node)? {
             certs.push(CertView {
-                state: state(&cert.serial, cert.not_after, "live").into(),
+                state: state(&cert.serial, cert.not_after, "live")?.into(),
                 serial: cert.serial.to_string(),
                 spki: cert.spki.to_string(),
                 not_before: cert.not_before,
@@ -372,7 +371,7 @@ impl Registry {
         }
         for intent in view.intents()?.into_iter().filter(|intent| intent.node == *node) {
             certs.push(CertView {
-                state: state(&intent.serial, intent.not_after, "possibly-issued").into(),
+                state: state(&intent.serial, intent.not_after, "possibly-issued")?.into(),
                 serial: intent.serial.to_string(),
                 spki: intent.spki.to_string(),
                 not_before: intent.at,
@@ -408,13 +407,13 @@ impl Registry {
 
     fn view_of(&self, view: &impl Reads, record: &NodeRecord) -> Result<NodeView, CaError> {
         let now = self.now();
-        let certs = view.certs_of(&record.node)?;
-        let newest = certs.iter().max_by_key(|cert| cert.not_after);
-        let not_after = newest.map(|cert| cert.not_after);
-        let urgency = newest.map(|cert| Urgency::of(cert.not_before, cert.not_after, now));
+        let spans = view.spans_of(record)?;
+        let newest = spans.iter().max_by_key(|span| span.not_after);
+        let not_after = newest.map(|span| span.not_after);
+        let urgency = newest.map(|span| Urgency::of(span.not_before, span.not_after, now));
         let is_active = matches!(record.standing, Standing::Active);
         let late = is_active && urgency == Some(Urgency::Late);
-        let certificates = certs.iter().filter(|cert| cert.not_after > now).count();
+        let certificates = spans.iter().filter(|span| span.not_after > now).count();
         let (standing, since, reason) = match record.standing {
             Standing::Active if certificates == 0 => ("expired", not_after, None),
             Standing::Active => ("active", None, None),

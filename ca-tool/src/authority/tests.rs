@@ -44,6 +44,10 @@ impl Place {
         Arc::new(move || Timestamp::from_s(seconds.load(Ordering::Relaxed)))
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock())()
+    }
+
     pub(super) fn later(&self, s: i64) {
         self.seconds.fetch_add(s, Ordering::Relaxed);
     }
@@ -62,7 +66,7 @@ pub(super) fn key() -> PrivateKey {
     PrivateKey::generate(Algorithm::P256).unwrap()
 }
 
-fn enroll(authority: &Authority, node: &str) -> Result<Issued, CaError> {
+pub(super) fn enroll(authority: &Authority, node: &str) -> Result<Issued, CaError> {
     let wish = Enrolment::new(name(node)).unwrap();
     authority.enroll(&wish, Holder::Private(&key()))
 }

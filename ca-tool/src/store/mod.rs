@@ -28,7 +28,7 @@ pub use log::LogFault;
 pub(crate) use log::newest;
 pub use record::{
     Bar, CertRecord, Claim, Intent, Invitation, InvitationState, KeyRecord, LogRecord, NodeRecord,
-    Standing, Terms,
+    Span, Standing, Terms,
 };
 
 use crate::error::CaError;
@@ -233,6 +233,14 @@ pub(crate) trait Reads {
             })?);
         }
         Ok(certs)
+    }
+
+    /// How long a node's certificates last; perhaps without those that have ended.
+    fn spans_of(&self, record: &NodeRecord) -> Result<Vec<Span>, CaError> {
+        match &record.spans {
+            Some(spans) => Ok(spans.clone()),
+            None => Ok(self.certs_of(&record.node)?.iter().map(CertRecord::span).collect()),
+        }
     }
 
     fn intents(&self) -> Result<Vec<Intent>, CaError> {

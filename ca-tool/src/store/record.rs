@@ -87,6 +87,43 @@ pub struct NodeRecord {
     /// The newest revocation of the name, also after it was enrolled again.
     #[n(5)]
     pub revoked_at: Option<Timestamp>,
+    /// How long its certificates last that had not ended at the newest enrolment, that one's among
+    /// them: a list of nodes opens no certificate. `None`: the certificates have to be looked at.
+    #[n(6)]
+    pub spans: Option<Vec<Span>>,
+}
+
+/// How long a certificate lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Span {
+    /// notBefore.
+    #[n(0)]
+    pub not_before: Timestamp,
+    /// notAfter.
+    #[n(1)]
+    pub not_after: Timestamp,
+}
+
+/// Spans in one record, at 20 bytes each: a node that renews hourly for two days. Beyond it the
+/// certificates are looked at.
+const SPANS_MAX: usize = 64;
+
+impl NodeRecord {
+    /// With one more certificate.
+    pub(crate) fn certified(&mut self, before: Vec<Span>, newest: Span, now: Timestamp) {
+        let lasting = before.into_iter().filter(|span| span.not_after > now);
+        let spans: Vec<Span> = lasting.chain([newest]).collect();
+        self.spans = (spans.len() <= SPANS_MAX).then_some(spans);
+    }
+}
+
+impl CertRecord {
+    /// How long it lasts.
+    #[must_use]
+    pub const fn span(&self) -> Span {
+        Span { not_before: self.not_before, not_after: self.not_after }
+    }
 }
 
 /// A certificate that was handed out.
@@ -292,4 +329,47 @@ pub(crate) fn from_bytes<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, C
     let mut decoder = minicbor::Decoder::new(rest);
     let record = decoder.decode().map_err(|_| damaged())?;
     if decoder.position() == rest.len() { Ok(record) } else { Err(damaged()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node's record as it was before it knew of certificates.
+    #[derive(Encode)]
+    #[cbor(array)]
+    struct Old {
+        #[n(0)]
+        node: NodeName,
+        #[n(1)]
+        standing: Standing,
+        #[n(2)]
+        terms: Terms,
+        #[n(3)]
+        newest: Serial,
+        #[n(4)]
+        enrolled_at: Timestamp,
+        #[n(5)]
+        revoked_at: Option<Timestamp>,
+    }
+
+    #[test]
+    fn an_older_record_is_read_and_one_with_something_after_it_is_not() {
+        let old = Old {
+            node: NodeName::parse("bob").unwrap(),
+            standing: Standing::Active,
+            terms: Terms::unknown().unwrap(),
+            newest: Serial::from_random([7; 16]),
+            enrolled_at: Timestamp::from_s(1),
+            revoked_at: Some(Timestamp::from_s(2)),
+        };
+        let mut bytes = to_bytes(&old).unwrap();
+        let read: NodeRecord = from_bytes(&bytes).unwrap();
+        assert_eq!((read.revoked_at, &read.spans), (old.revoked_at, &None));
+        assert_eq!(from_bytes::<NodeRecord>(&to_bytes(&read).unwrap()).unwrap(), read);
+        bytes.push(0);
+        assert!(from_bytes::<NodeRecord>(&bytes).is_err());
+        bytes[0] = VERSION + 1;
+        assert!(matches!(from_bytes::<NodeRecord>(&bytes), Err(CaError::Format { .. })));
+    }
 }
