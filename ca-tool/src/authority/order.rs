@@ -252,7 +252,10 @@ impl Authority {
             })?;
             detail.push_str(&from);
         }
-        let before = current.map_or_else(|| Ok(Vec::new()), |current| txn.spans_of(&current))?;
+        let before = match current {
+            Some(mut current) => txn.spans_of(&mut current)?,
+            None => Vec::new(),
+        };
         record.certified(before, cert.span(), now);
         txn.put_cert(&cert)?;
         txn.put_node(&record)?;

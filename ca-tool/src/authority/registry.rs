@@ -15,7 +15,7 @@ use shared::cert::Usage;
 use shared::feed::{Position, Update};
 use shared::id::Serial;
 use shared::limits::{AHEAD_S, ANCHORS_MAX, CERT_FILE_BYTES_MAX, FEED_FILE_BYTES_MAX};
-use shared::name::{NetworkName, NodeName};
+use shared::name::{Label, NetworkName, NodeName};
 use shared::pem;
 use shared::time::Timestamp;
 use shared::verify::{Anchors, Verifier};
@@ -318,12 +318,7 @@ impl Registry {
     /// # Errors
     /// What the disk says.
     pub fn nodes(&self) -> Result<Vec<NodeView>, CaError> {
-        let view = self.store.read()?;
-        let mut nodes = Vec::new();
-        for record in view.nodes()? {
-            nodes.push(self.view_of(&view, &record)?);
-        }
-        Ok(nodes)
+        self.nodes_after(None, usize::MAX)
     }
 
     /// At most `max` nodes by name, those after one of them.
@@ -336,8 +331,8 @@ impl Registry {
         max: usize,
     ) -> Result<Vec<NodeView>, CaError> {
         let view = self.store.read()?;
-        let records = view.nodes_after(after, max)?;
-        records.iter().map(|record| self.view_of(&view, record)).collect()
+        let now = self.now();
+        view.nodes_after(after, max, |record| view_of(&view, record, now))
     }
 
     /// One node and its certificates, newest first.
@@ -380,7 +375,7 @@ impl Registry {
             });
         }
         certs.sort_by_key(|cert| std::cmp::Reverse(cert.issued_at));
-        Ok((self.view_of(&view, &record)?, certs))
+        Ok((view_of(&view, record, now)?, certs))
     }
 
     /// A certificate by its serial.
@@ -403,37 +398,6 @@ impl Registry {
     /// What the disk says.
     pub fn leftovers(&self) -> Result<Vec<Intent>, CaError> {
         Ok(self.store.read()?.intents()?.into_iter().filter(|intent| intent.leftover).collect())
-    }
-
-    fn view_of(&self, view: &impl Reads, record: &NodeRecord) -> Result<NodeView, CaError> {
-        let now = self.now();
-        let spans = view.spans_of(record)?;
-        let newest = spans.iter().max_by_key(|span| span.not_after);
-        let not_after = newest.map(|span| span.not_after);
-        let urgency = newest.map(|span| Urgency::of(span.not_before, span.not_after, now));
-        let is_active = matches!(record.standing, Standing::Active);
-        let late = is_active && urgency == Some(Urgency::Late);
-        let certificates = spans.iter().filter(|span| span.not_after > now).count();
-        let (standing, since, reason) = match record.standing {
-            Standing::Active if certificates == 0 => ("expired", not_after, None),
-            Standing::Active => ("active", None, None),
-            Standing::Suspended(since) => ("suspended", Some(since), None),
-            Standing::Revoked(at, reason) => ("revoked", Some(at), Some(reason.as_str())),
-        };
-        let text =
-            |labels: &[shared::name::Label]| labels.iter().map(ToString::to_string).collect();
-        Ok(NodeView {
-            node: record.node.clone(),
-            standing: standing.into(),
-            since,
-            reason: reason.map(Cow::Borrowed),
-            not_after,
-            late,
-            certificates,
-            groups: text(&record.terms.groups),
-            roles: text(&record.terms.roles),
-            enrolled_at: record.enrolled_at,
-        })
     }
 
     /// Refuses to act when the clock stands before what was recorded: a certificate or head dated
@@ -494,4 +458,33 @@ impl Registry {
         files::write_atomic(&self.layout.feed(), &self.feed_file()?, Mode::Public)?;
         Ok(files::write_atomic(&self.layout.crl(), &self.crl_der()?, Mode::Public)?)
     }
+}
+
+fn view_of(view: &impl Reads, mut record: NodeRecord, now: Timestamp) -> Result<NodeView, CaError> {
+    let spans = view.spans_of(&mut record)?;
+    let newest = spans.iter().max_by_key(|span| span.not_after);
+    let not_after = newest.map(|span| span.not_after);
+    let urgency = newest.map(|span| Urgency::of(span.not_before, span.not_after, now));
+    let is_active = matches!(record.standing, Standing::Active);
+    let late = is_active && urgency == Some(Urgency::Late);
+    let certificates = spans.iter().filter(|span| span.not_after > now).count();
+    let (standing, since, reason) = match record.standing {
+        Standing::Active if certificates == 0 => ("expired", not_after, None),
+        Standing::Active => ("active", None, None),
+        Standing::Suspended(since) => ("suspended", Some(since), None),
+        Standing::Revoked(at, reason) => ("revoked", Some(at), Some(reason.as_str())),
+    };
+    let text = |labels: Vec<Label>| labels.into_iter().map(String::from).collect();
+    Ok(NodeView {
+        node: record.node,
+        standing: standing.into(),
+        since,
+        reason: reason.map(Cow::Borrowed),
+        not_after,
+        late,
+        certificates,
+        groups: text(record.terms.groups),
+        roles: text(record.terms.roles),
+        enrolled_at: record.enrolled_at,
+    })
 }

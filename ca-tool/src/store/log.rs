@@ -57,8 +57,7 @@ impl Store {
     /// As [`Store::log`].
     pub fn log_after(&self, after: u64, max: usize) -> Result<Vec<LogRecord>, CaError> {
         let from = after.saturating_add(1).to_be_bytes();
-        let pairs = self.read()?.from(LOG, &from, max)?;
-        pairs.iter().map(|(_, bytes)| record::from_bytes(bytes)).collect()
+        self.read()?.from(LOG, &from, max, Ok)
     }
 
     /// When the newest record was written.

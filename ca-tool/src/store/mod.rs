@@ -184,6 +184,11 @@ fn options() -> std::fs::OpenOptions {
     options
 }
 
+/// What a table holds.
+pub(crate) trait Stored: for<'b> minicbor::Decode<'b, ()> {}
+
+impl<T: for<'b> minicbor::Decode<'b, ()>> Stored for T {}
+
 /// Reading, inside or outside a transaction.
 pub(crate) trait Reads {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, CaError>;
@@ -191,8 +196,14 @@ pub(crate) trait Reads {
     /// Everything whose key begins with `prefix`, in order.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, CaError>;
 
-    /// At most `max` pairs from a key on, in order.
-    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError>;
+    /// Reads at most `max` records from a key on, in order, and makes something of each.
+    fn from<T: Stored, U>(
+        &self,
+        table: Table,
+        key: &[u8],
+        max: usize,
+        make: impl FnMut(T) -> Result<U, CaError>,
+    ) -> Result<Vec<U>, CaError>;
 
     fn number(&self, key: &[u8]) -> Result<u64, CaError> {
         let bytes = self.get(META, key)?;
@@ -203,20 +214,16 @@ pub(crate) trait Reads {
         self.one(NODES, node.as_str().as_bytes())
     }
 
-    fn nodes(&self) -> Result<Vec<NodeRecord>, CaError> {
-        self.all(NODES, &[])
-    }
-
-    /// At most `max` nodes by name, those after one of them.
-    fn nodes_after(
+    /// At most `max` nodes by name, those after one of them, and what is made of each.
+    fn nodes_after<U>(
         &self,
         after: Option<&NodeName>,
         max: usize,
-    ) -> Result<Vec<NodeRecord>, CaError> {
+        make: impl FnMut(NodeRecord) -> Result<U, CaError>,
+    ) -> Result<Vec<U>, CaError> {
         // No name has a zero octet: this is the first key after the name's own.
         let from = after.map(node_key).unwrap_or_default();
-        let pairs = self.from(NODES, &from, max)?;
-        pairs.iter().map(|(_, bytes)| record::from_bytes(bytes)).collect()
+        self.from(NODES, &from, max, make)
     }
 
     fn cert(&self, serial: &Serial) -> Result<Option<CertRecord>, CaError> {
@@ -236,9 +243,9 @@ pub(crate) trait Reads {
     }
 
     /// How long a node's certificates last; perhaps without those that have ended.
-    fn spans_of(&self, record: &NodeRecord) -> Result<Vec<Span>, CaError> {
-        match &record.spans {
-            Some(spans) => Ok(spans.clone()),
+    fn spans_of(&self, record: &mut NodeRecord) -> Result<Vec<Span>, CaError> {
+        match record.spans.take() {
+            Some(spans) => Ok(spans),
             None => Ok(self.certs_of(&record.node)?.iter().map(CertRecord::span).collect()),
         }
     }
@@ -272,19 +279,11 @@ pub(crate) trait Reads {
         Ok(self.get(CERTS, key)?.is_some() || self.get(INTENTS, key)?.is_some())
     }
 
-    fn one<T: for<'b> minicbor::Decode<'b, ()>>(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<T>, CaError> {
+    fn one<T: Stored>(&self, table: Table, key: &[u8]) -> Result<Option<T>, CaError> {
         self.get(table, key)?.map(|bytes| record::from_bytes(&bytes)).transpose()
     }
 
-    fn all<T: for<'b> minicbor::Decode<'b, ()>>(
-        &self,
-        table: Table,
-        prefix: &[u8],
-    ) -> Result<Vec<T>, CaError> {
+    fn all<T: Stored>(&self, table: Table, prefix: &[u8]) -> Result<Vec<T>, CaError> {
         self.scan(table, prefix)?.iter().map(|(_, bytes)| record::from_bytes(bytes)).collect()
     }
 }
@@ -319,14 +318,19 @@ fn scan_from(
     Ok(pairs)
 }
 
-fn page_from(
+fn page_from<T: Stored, U>(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
     max: usize,
-) -> Result<Vec<Pair>, CaError> {
-    let pairs = table.range::<&[u8]>(key..).map_err(wrong)?.take(max);
-    let owned = pairs.map(|pair| pair.map(|(k, v)| (k.value().to_vec(), v.value().to_vec())));
-    owned.collect::<Result<_, _>>().map_err(wrong)
+    mut make: impl FnMut(T) -> Result<U, CaError>,
+) -> Result<Vec<U>, CaError> {
+    let length = usize::try_from(table.len().map_err(wrong)?).unwrap_or(max);
+    let mut all = Vec::with_capacity(length.min(max));
+    for pair in table.range::<&[u8]>(key..).map_err(wrong)?.take(max) {
+        let (_, value) = pair.map_err(wrong)?;
+        all.push(make(record::from_bytes(value.value())?)?);
+    }
+    Ok(all)
 }
 
 impl Reads for View {
@@ -338,8 +342,14 @@ impl Reads for View {
         self.table(table)?.map_or(Ok(Vec::new()), |table| scan_from(&table, prefix))
     }
 
-    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError> {
-        self.table(table)?.map_or(Ok(Vec::new()), |table| page_from(&table, key, max))
+    fn from<T: Stored, U>(
+        &self,
+        table: Table,
+        key: &[u8],
+        max: usize,
+        make: impl FnMut(T) -> Result<U, CaError>,
+    ) -> Result<Vec<U>, CaError> {
+        self.table(table)?.map_or(Ok(Vec::new()), |table| page_from(&table, key, max, make))
     }
 }
 
@@ -363,8 +373,14 @@ impl Reads for Txn {
         scan_from(&self.0.open_table(table).map_err(wrong)?, prefix)
     }
 
-    fn from(&self, table: Table, key: &[u8], max: usize) -> Result<Vec<Pair>, CaError> {
-        page_from(&self.0.open_table(table).map_err(wrong)?, key, max)
+    fn from<T: Stored, U>(
+        &self,
+        table: Table,
+        key: &[u8],
+        max: usize,
+        make: impl FnMut(T) -> Result<U, CaError>,
+    ) -> Result<Vec<U>, CaError> {
+        page_from(&self.0.open_table(table).map_err(wrong)?, key, max, make)
     }
 }
 
