@@ -137,6 +137,8 @@ pub const ANCHOR_MS: u64 = 60_000;
 pub const TALKS_MAX: usize = 128;
 /// How long a link is wanted after something was said on it, in ms.
 pub const TALK_MS: u64 = 60_000;
+/// And how long after the authority has answered, in ms: a thousand may wait for its 256 links.
+pub const SETTLED_MS: u64 = 2_000;
 /// How long a link that nobody wants stays, in ms: it may be wanted again.
 pub const SURPLUS_MS: u64 = 10_000;
 /// Between two digests with a random neighbour, in ms: what a broadcast missed is mended then.

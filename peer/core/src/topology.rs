@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::name::NodeName;
 use shared::time::Tick;
 
-use crate::limits::{ANCHORS, TALK_MS, TALKS_MAX};
+use crate::limits::{ANCHORS, SETTLED_MS, TALK_MS, TALKS_MAX};
 
 #[derive(Debug)]
 pub(crate) struct Topology {
@@ -69,15 +69,23 @@ impl Topology {
         self.neighbours.remove(node);
     }
 
-    /// We talk to it, or it to us.
-    pub(crate) fn talk(&mut self, node: &NodeName, now: Tick) {
-        if !self.talks.contains_key(node) && self.talks.len() >= TALKS_MAX {
-            let oldest = self.talks.iter().min_by_key(|(_, until)| **until);
-            if let Some(oldest) = oldest.map(|(node, _)| node.clone()) {
-                self.talks.remove(&oldest);
-            }
+    /// We talk to it, or it to us. Gives the talk that is over because of that.
+    pub(crate) fn talk(&mut self, node: &NodeName, now: Tick) -> Option<NodeName> {
+        let full = !self.talks.contains_key(node) && self.talks.len() >= TALKS_MAX;
+        let oldest = self.talks.iter().filter(|_| full).min_by_key(|(_, until)| **until);
+        let oldest = oldest.map(|(node, _)| node.clone());
+        if let Some(oldest) = &oldest {
+            self.talks.remove(oldest);
         }
         self.talks.insert(node.clone(), now.plus_ms(TALK_MS));
+        oldest
+    }
+
+    /// What we talked about is settled: the talk is over soon.
+    pub(crate) fn settle(&mut self, node: &NodeName, now: Tick) {
+        if let Some(until) = self.talks.get_mut(node) {
+            *until = (*until).min(now.plus_ms(SETTLED_MS));
+        }
     }
 
     /// The talks that are over; they are forgotten.
@@ -160,11 +168,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_settled_is_over_soon_and_may_begin_anew() {
+        let mut topology = Topology::new(0);
+        topology.resize(1);
+        let (start, soon) = (Tick::from_ms(0), Tick::from_ms(SETTLED_MS));
+        topology.settle(&node(1), start);
+        assert!(!topology.wants(&node(1)), "it is no talk");
+        topology.talk(&node(1), start);
+        topology.settle(&node(1), start);
+        assert_eq!(topology.fallen_silent(Tick::from_ms(SETTLED_MS - 1)), []);
+        assert_eq!(topology.fallen_silent(soon), [node(1)]);
+        topology.talk(&node(1), soon);
+        assert_eq!(topology.fallen_silent(soon.plus_ms(TALK_MS - 1)), []);
+    }
+
+    #[test]
     fn talks_are_bounded_and_the_oldest_gives_way() {
         let mut topology = Topology::new(0);
         topology.resize(1);
         for index in 0..=TALKS_MAX {
-            topology.talk(&node(index), Tick::from_ms(index as u64));
+            let over = topology.talk(&node(index), Tick::from_ms(index as u64));
+            assert_eq!(over, (index == TALKS_MAX).then(|| node(0)));
         }
         assert!(!topology.wants(&node(0)));
         assert!(topology.wants(&node(1)) && topology.wants(&node(TALKS_MAX)));

@@ -121,8 +121,11 @@ impl Node {
     /// Something is said to a node, or it says something: the link stays for a while.
     pub(super) fn talk_with(&mut self, node: &NodeName, now: Now) {
         if self.topology.is_partial() {
-            self.topology.talk(node, now.tick);
+            let over = self.topology.talk(node, now.tick);
             self.rewant(node);
+            if let Some(over) = over {
+                self.rewant(&over);
+            }
         }
     }
 

@@ -73,6 +73,7 @@ impl Node {
     fn take_answer(&mut self, link: LinkId, id: u64, outcome: Renewed, now: Now) {
         if let Some(request) = self.renewals.answered(link, id) {
             self.renewed(request, outcome);
+            self.topology.settle(&NodeName::authority(), now.tick);
             self.free_carrier(link, now);
         }
     }
@@ -101,7 +102,7 @@ impl Node {
             let no = refuse(Code::Quota, "another request of this node is under way");
             return self.send(link, &Body::Renewal(no));
         }
-        self.talk_with(&from, now);
+        // The link stays as long as the asker wants it: others may wait for its place.
         let chain = std::iter::once(leaf).chain(above).collect();
         let petition = Petition { link, id, from, serial, chain, csr };
         self.push(Action::Renew(Box::new(petition)));

@@ -10,5 +10,6 @@
 mod broadcast;
 mod carried;
 mod newcomers;
+mod petitions;
 mod relay;
 mod rig;

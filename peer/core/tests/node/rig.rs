@@ -156,7 +156,7 @@ impl Authority {
             roles: roles.iter().map(|role| Label::parse(role).unwrap()).collect(),
             own: own.member.ids.clone(),
             refuse_when_stale: false,
-            attributes: Attributes::default(),
+            attributes: own.member.cert.attributes.clone(),
             full_mesh,
             directory_max: peer_core::limits::DIRECTORY_MAX,
             epoch: std::time::Instant::now(),
