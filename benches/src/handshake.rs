@@ -31,8 +31,7 @@ const SERVER: &str = "listener";
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let world = World::new()?;
     let (rounds, batch) = (effort.pick(4, 60), effort.pick(50, 100));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bench = Bench { socket: runtime.block_on(TcpListener::bind("127.0.0.1:0"))?, runtime };
+    let bench = Bench::new()?;
     let (dialler, listener) = (world.node("dialler")?, world.node(SERVER)?);
     let none = Ours::new(&dialler, &listener, &world.verifier(0)?)?;
     let million = Ours::new(&dialler, &listener, &world.verifier(1_000_000)?)?;
@@ -83,13 +82,20 @@ fn strangers(world: &World, count: usize) -> Result<(Fresh<Ours>, Fresh<Bare>)> 
 }
 
 /// A listening socket and a thread to run both ends in.
-struct Bench {
+pub(crate) struct Bench {
     socket: TcpListener,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
-    fn run<T>(
+    pub(crate) fn new() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let socket = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        Ok(Self { socket, runtime })
+    }
+
+    /// Connects so many times, one after the other; handshakes a second.
+    pub(crate) fn run<T>(
         &self,
         count: usize,
         mut next: impl FnMut() -> Result<T>,
@@ -133,7 +139,11 @@ impl Ours {
         Ok(Arc::clone(self.dialler.config(None)?.0.crypto_provider()))
     }
 
-    async fn shake(this: &impl AsRef<Self>, near: TcpStream, far: TcpStream) -> Result<()> {
+    pub(crate) async fn shake(
+        this: &impl AsRef<Self>,
+        near: TcpStream,
+        far: TcpStream,
+    ) -> Result<()> {
         let this = this.as_ref();
         let dial = async {
             let (config, verdict) = this.dialler.config(None)?;
@@ -187,7 +197,11 @@ impl Bare {
         Ok(Self { client: Arc::new(client), server: Arc::new(server) })
     }
 
-    async fn shake(this: &impl AsRef<Self>, near: TcpStream, far: TcpStream) -> Result<()> {
+    pub(crate) async fn shake(
+        this: &impl AsRef<Self>,
+        near: TcpStream,
+        far: TcpStream,
+    ) -> Result<()> {
         let this = this.as_ref();
         let dial = async {
             let connector = TlsConnector::from(Arc::clone(&this.client));

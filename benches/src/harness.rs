@@ -137,8 +137,15 @@ impl Figure {
             runs: ours.0.len(),
             against: String::new(),
             ratio: None,
-            command: format!("cargo run --release -p benches --bin bench -- {name}"),
+            command: String::new(),
             p99: None,
+        }
+    }
+
+    /// It is measured with a group, unless it says otherwise.
+    pub(crate) fn is_of(&mut self, group: &str) {
+        if self.command.is_empty() {
+            self.command = format!("cargo run --release -p benches --bin bench -- {group}");
         }
     }
 

@@ -52,7 +52,8 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     ])
 }
 
-fn issuer(key: &KeyPair) -> Result<Issuer<'static, &KeyPair>> {
+/// A CA of rcgen's.
+pub(crate) fn issuer(key: &KeyPair) -> Result<Issuer<'static, &KeyPair>> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     params.distinguished_name.push(DnType::CommonName, "issuing");
@@ -61,7 +62,7 @@ fn issuer(key: &KeyPair) -> Result<Issuer<'static, &KeyPair>> {
 }
 
 /// What a user of rcgen writes to get the same certificate.
-fn params() -> Result<CertificateParams> {
+pub(crate) fn params() -> Result<CertificateParams> {
     let now = host::clock::wall();
     let mut params = CertificateParams::default();
     params.not_before = now.plus_s(-300).calendar();

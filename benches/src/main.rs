@@ -7,6 +7,7 @@
 //! **Invariant:** a group of figures is written whole or not at all, and one that fails does not
 //! take the others with it.
 
+mod algorithms;
 mod broadcast;
 mod cut;
 mod durable;
@@ -48,7 +49,8 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
+    ("algorithms", algorithms::measure),
     ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
     ("verify.us", verify::measure),
@@ -87,7 +89,10 @@ fn main() -> Result<()> {
     for (name, measure) in wanted {
         report::say(&format!("measuring {name} …"))?;
         match measure(wish.effort) {
-            Ok(figures) => report::write(&wish.out, &figures)?,
+            Ok(mut figures) => {
+                figures.iter_mut().for_each(|figure| figure.is_of(name));
+                report::write(&wish.out, &figures)?;
+            }
             Err(error) => failed.push(format!("{name}: {error:#}")),
         }
     }

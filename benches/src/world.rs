@@ -20,6 +20,7 @@ pub(crate) const NETWORK: &str = "mesh.example";
 /// An authority in a folder that goes away with it.
 pub(crate) struct World {
     pub(crate) authority: Authority,
+    algorithm: Algorithm,
     profile: Profile,
     folder: tempfile::TempDir,
 }
@@ -46,15 +47,20 @@ impl Node {
 impl World {
     /// Makes the authority.
     pub(crate) fn new() -> Result<Self> {
+        Self::with(Algorithm::P256)
+    }
+
+    /// The same with another algorithm for all keys.
+    pub(crate) fn with(algorithm: Algorithm) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let state = folder.path().join("state");
         let network = NetworkName::parse(NETWORK)?;
-        Authority::init(&state, &Init::new(network, Algorithm::P256, None))?;
+        Authority::init(&state, &Init::new(network, algorithm, None))?;
         let authority = Authority::open(&state, || {
             host::passphrase::Passphrase::new("there is none to ask for")
         })?;
         let profile = ca_tool::profiles::built_in(&Label::parse("node")?)?;
-        Ok(Self { authority, profile, folder })
+        Ok(Self { authority, algorithm, profile, folder })
     }
 
     /// The authority, and the folder it is in.
@@ -89,7 +95,7 @@ impl World {
 
     /// A node with a fresh key.
     pub(crate) fn node(&self, name: &str) -> Result<Node> {
-        let key = PrivateKey::generate(Algorithm::P256)?;
+        let key = PrivateKey::generate(self.algorithm)?;
         let draft = self.draft(name, key.public().clone())?;
         let leaf = self.authority.issue_in_memory(&draft)?;
         Ok(Node { chain: vec![leaf, self.authority.issuing_der().to_vec()], key })
