@@ -122,7 +122,7 @@ Written by `make bench` from [benchmarks.json](benchmarks.json); do not edit by 
 Every figure was measured in rounds that take turns with the thing it is held against, in one
 process run, on a shared machine; the ratio is the median of the rounds' ratios, ours over the
 limit's. For a rate more is better, for a time or a size less. One figure again:
-`cargo run --release -p benches --bin bench -- NAME` (a prefix will do).
+`cargo run --release -p benches --bin bench -- GROUP`; benchmarks.json names the group of each.
 
 ";
 
