@@ -38,6 +38,7 @@ pub(super) struct Counters {
     turned_away: Family<Label, Counter>,
     connections: Gauge,
     nodes: Family<Label, Gauge>,
+    nodes_late: Gauge,
     invitations: Family<Label, Gauge>,
     feed_number: Gauge,
     feed_next_update: Gauge,
@@ -51,7 +52,7 @@ impl Counters {
         let (refusals, turned_away) = (Family::default(), Family::default());
         let (nodes, invitations) = (Family::default(), Family::default());
         let gauge = Gauge::<i64, AtomicI64>::default;
-        let (connections, feed_number) = (gauge(), gauge());
+        let (connections, nodes_late, feed_number) = (gauge(), gauge(), gauge());
         let (feed_next_update, issuing_not_after) = (gauge(), gauge());
         metrics.register("joins", "Nodes that joined by an invitation", joins.clone());
         metrics.register("renewals", "Certificates renewed", renewals.clone());
@@ -60,6 +61,8 @@ impl Counters {
         metrics.register("turned_away", help, turned_away.clone());
         metrics.register("connections", "Connections open", connections.clone());
         metrics.register("nodes", "Nodes, by standing", nodes.clone());
+        let help = "Active nodes that were not renewed in time";
+        metrics.register("nodes_late", help, nodes_late.clone());
         metrics.register("invitations", "Invitations, by state", invitations.clone());
         metrics.register("feed_number", "Number of the revocation feed", feed_number.clone());
         let help = "When the feed wants to be signed again";
@@ -76,6 +79,7 @@ impl Counters {
             turned_away,
             connections,
             nodes,
+            nodes_late,
             invitations,
             feed_number,
             feed_next_update,
@@ -110,7 +114,10 @@ impl Counters {
     /// Everything as text, with how the authority stands now.
     pub(super) fn text(&self, registry: &Registry) -> Result<String, CaError> {
         self.nodes.clear();
-        for node in registry.nodes()? {
+        let nodes = registry.nodes()?;
+        let late = nodes.iter().filter(|node| node.late).count();
+        self.nodes_late.set(i64::try_from(late).unwrap_or(i64::MAX));
+        for node in nodes {
             self.nodes.get_or_create(&Label { name: "standing", value: node.standing }).inc();
         }
         self.invitations.clear();
