@@ -138,19 +138,6 @@ impl Station {
     }
 }
 
-/// The profile that ships, but for the length of the life: notBefore lies far in the past.
-fn short_lived(network: &Network) {
-    let folder = network.path().join("pki/state/profiles");
-    std::fs::create_dir_all(&folder).unwrap();
-    let shipped = include_str!("../pki/profiles/node.yaml");
-    let lives = shipped.lines().map(|line| match line.split_once(": ") {
-        Some(("life", _)) => format!("life: {LIFE_S}s\n"),
-        Some(("life-min", _)) => "life-min: 1s\n".to_owned(),
-        _ => format!("{line}\n"),
-    });
-    std::fs::write(folder.join("node.yaml"), lives.collect::<String>()).unwrap();
-}
-
 fn start(online: &Online) -> Vec<Station> {
     let half = |from: usize| -> Vec<Station> {
         (from..NODES).step_by(2).map(|at| Station::join(online, at)).collect()
@@ -244,7 +231,7 @@ fn late_in(log: &str) -> u64 {
 #[test]
 fn a_day_of_renewals_loses_no_message_and_no_link() {
     let network = Network::new();
-    short_lived(&network);
+    network.short_lived(LIFE_S);
     let online = Online::start(&network);
     let stations = start(&online);
     live(&stations);

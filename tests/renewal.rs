@@ -18,9 +18,10 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::name::NodeName;
 use shared::time::Timestamp;
 use shared::wire::{Body, Circuit, Pack, Renewal};
+use tests::online::place_of_its_own;
 use tests::pipe::Pipe;
 use tests::seat::{start, start_authority};
-use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
+use tests::{Credentials, Ear, Network, Online, Peer, SOON, wait_until};
 use tokio::sync::mpsc;
 
 fn name(text: &str) -> NodeName {
@@ -105,17 +106,6 @@ fn a_node_is_certified_over_a_link_and_takes_its_new_certificate() {
     });
 }
 
-/// An authority whose certificates last so many seconds.
-fn short_lived(network: &Network, life_s: u32) {
-    let folder = network.path().join("pki/state/profiles");
-    std::fs::create_dir_all(&folder).unwrap();
-    let yaml = format!(
-        "profile: node\nkind: node\nlife: {life_s}s\nlife-min: 1s\nlife-max: 90d\nbackdate: 0s\n\
-         extended-key-usage: [server-auth, client-auth]\n"
-    );
-    std::fs::write(folder.join("node.yaml"), yaml).unwrap();
-}
-
 fn serial_in(network: &Network, node: &str) -> String {
     let credentials = Credentials::of_bundle(&network.bundle(node));
     NodeCert::read(&credentials.chain[0]).unwrap().serial.to_string()
@@ -126,7 +116,7 @@ fn nodes_renew_themselves_again_and_again_and_lose_nothing() {
     const LIFE_S: u32 = 9;
     const PACKS: u32 = 500;
     let network = Network::new();
-    short_lived(&network, LIFE_S);
+    network.short_lived(LIFE_S.into());
     let _ = (network.enroll("alice"), network.enroll("bob"), network.enroll("carol"));
     let first = serial_in(&network, "bob");
     run_for(SOON * 4, async {
@@ -197,7 +187,7 @@ async fn talk(mut courier: Courier, life_s: u32, packs: u32) {
 #[test]
 fn a_node_that_slept_past_its_end_is_let_in_within_the_grace_and_a_suspended_one_is_not() {
     let network = Network::new();
-    short_lived(&network, 2);
+    network.short_lived(2);
     let _ = (network.enroll("bob"), network.enroll("carol"));
     network.ca("suspend carol");
     let first = serial_in(&network, "bob");
@@ -218,7 +208,7 @@ fn a_node_that_slept_past_its_end_is_let_in_within_the_grace_and_a_suspended_one
         NodeCert::read(&credentials.chain[0]).unwrap().not_after < host::clock::wall()
     };
     wait_until("the certificates have ended", SOON, over);
-    short_lived(&network, 3600);
+    network.short_lived(3600);
     for node in ["bob", "carol"] {
         let path = network.bundle(node).join("node.yaml");
         let yaml = std::fs::read_to_string(&path).unwrap();
@@ -437,4 +427,34 @@ fn who_renews_in_the_middle_of_a_handshake_is_refused_by_nobody() {
             bob.stop().await;
         });
     }
+}
+
+#[test]
+fn whoever_is_not_renewed_in_time_is_named_late_where_people_and_programs_look() {
+    let network = Network::new();
+    network.short_lived(12);
+    let place = place_of_its_own().replace(":0", ":9464");
+    let _online = Online::serve(network.path(), "127.0.0.1:0", &["--metrics", &place]);
+    let _ = network.enroll("bob");
+    let seen = || {
+        let list = network.ca("list").out;
+        let line = list.lines().find(|line| line.starts_with("bob")).unwrap();
+        (line.contains("NOT RENEWED"), metric(&place, "conclave_ca_nodes_late "))
+    };
+    assert_eq!(seen(), (false, 0));
+    wait_until("bob is late", SOON, || seen() == (true, 1));
+    let ended = || network.ca("list").out.contains("expired");
+    wait_until("bob's certificate has ended", SOON, ended);
+    assert_eq!(seen(), (false, 0), "it is not late any more, it is out");
+}
+
+/// A figure of the authority's, as Prometheus on its machine reads it.
+fn metric(address: &str, name: &str) -> u32 {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }

@@ -1,5 +1,5 @@
-//! `handshake.rate.*`, `chain.bytes.*`, `issue.memory.*` for each algorithm a network may have: what
-//! a post-quantum network costs beside a classical one, side by side in one run.
+//! `handshake.rate.*`, `chain.bytes.*`, `issue.memory.*` for each algorithm a network may have:
+//! what a post-quantum network costs beside a classical one, side by side in one run.
 //!
 //! Handshakes are against tokio-rustls with the same certificates and cryptography, certificates
 //! against rcgen; rcgen has no ML-DSA without an unstable feature, so those are against the

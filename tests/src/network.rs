@@ -40,6 +40,22 @@ impl Network {
         network
     }
 
+    /// From now on certificates last so many seconds: the profile that ships, but for that.
+    ///
+    /// # Panics
+    /// If the profile cannot be written.
+    pub fn short_lived(&self, life_s: u64) {
+        let folder = self.path().join("pki/state/profiles");
+        std::fs::create_dir_all(&folder).unwrap();
+        let shipped = include_str!("../../pki/profiles/node.yaml");
+        let lives = shipped.lines().map(|line| match line.split_once(": ") {
+            Some(("life", _)) => format!("life: {life_s}s\n"),
+            Some(("life-min", _)) => "life-min: 1s\n".to_owned(),
+            _ => format!("{line}\n"),
+        });
+        std::fs::write(folder.join("node.yaml"), lives.collect::<String>()).unwrap();
+    }
+
     /// Its folder.
     #[must_use]
     pub fn path(&self) -> &Path {

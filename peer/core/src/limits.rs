@@ -35,6 +35,9 @@ pub const MISSED_MAX: usize = 256;
 /// How long a way is left out that was not needed, in ms: then one pack goes over it in vain. It
 /// bounds how long a change that nobody noticed keeps somebody from hearing.
 pub const PRUNED_MS: u64 = 60_000;
+/// Silence of the way by which a node's broadcasts come, in ms, after which another that brings
+/// them takes its place: ways of one network differ by less.
+pub const PARENT_SILENT_MS: u64 = 1_000;
 /// After so long, in ms, nothing that a node has signed before is believed: it may lie in the past
 /// and in the future as far as clocks may be apart.
 pub const BROADCAST_STALE_MS: u64 = 2 * 1000 * AHEAD_S.unsigned_abs();

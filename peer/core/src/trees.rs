@@ -2,8 +2,10 @@
 //!
 //! Flood and prune, as RFC 3973 has it for networks: the first broadcast of a run goes over every
 //! link, whoever has it from another already says so, and that way is left out from then on. What
-//! remains is a tree that follows the fastest ways. Whoever loses the way it had says so to
-//! everybody, and so do those behind it; besides, a way is tried again after [`PRUNED_MS`].
+//! remains is a tree that follows the fastest ways. While several are under way, each may be first
+//! by another: so a node keeps the way it has, and never says of it that it is not needed. Whoever
+//! loses it says so to everybody, and so do those behind; besides, a way is tried again after
+//! [`PRUNED_MS`].
 //!
 //! Whoever passes one on waits for those it passed it on to, and answers whoever it had it from:
 //! that holds the sender back to what the slowest can take, and tells it how far it came.
@@ -23,7 +25,7 @@ use shared::wire::BroadcastId;
 use crate::action::{Reach, RequestId};
 use crate::bucket::Bucket;
 use crate::limits::{
-    ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCAST_STALE_MS, MISSED_MAX, PRUNED_MS,
+    ANSWER_MS, BROADCAST_ORIGINS_MAX, BROADCAST_STALE_MS, MISSED_MAX, PARENT_SILENT_MS, PRUNED_MS,
     TREES_UNDER_WAY_MAX, UNPROVEN_BROADCASTS,
 };
 use crate::links::LinkId;
@@ -42,8 +44,8 @@ pub(crate) struct Trees {
 struct Tree {
     instance: InstanceId,
     window: Window,
-    /// Where the last one came from.
-    parent: Option<LinkId>,
+    /// The way they come, and when it last brought one.
+    parent: Option<(LinkId, Tick)>,
     /// Ways that are not needed, until when.
     pruned: BTreeMap<LinkId, Tick>,
     used: Tick,
@@ -115,8 +117,19 @@ impl Trees {
         if tree.instance != instance {
             *tree = fresh();
         }
-        (tree.parent, tree.used) = (from, now);
+        tree.used = now;
+        tree.came(from, now);
         tree.window.hear(broadcast.number)
+    }
+
+    /// One that was heard came again on a link. `true` if that is the way they come: it is needed.
+    pub(crate) fn repeats(&mut self, origin: &NodeName, link: LinkId, now: Tick) -> bool {
+        let Some(tree) = self.origins.get_mut(origin) else { return false };
+        let is_parent = tree.parent.is_some_and(|(parent, _)| parent == link);
+        if is_parent {
+            tree.came(Some(link), now);
+        }
+        is_parent
     }
 
     /// An origin that has been silent for so long that nothing of it could be said again gives way.
@@ -134,7 +147,7 @@ impl Trees {
     /// Whether an origin's broadcasts go over a link.
     pub(crate) fn leads_over(&self, origin: &NodeName, link: LinkId, now: Tick) -> bool {
         let Some(tree) = self.origins.get(origin) else { return true };
-        tree.parent != Some(link) && tree.pruned.get(&link).is_none_or(|until| now >= *until)
+        tree.pruned.get(&link).is_none_or(|until| now >= *until)
     }
 
     /// One goes out on these links, and is handed to our own application if `own`.
@@ -216,7 +229,7 @@ impl Trees {
     pub(crate) fn again(&mut self, instance: InstanceId, link: LinkId) -> bool {
         let Some(tree) = self.tree_mut(instance) else { return false };
         tree.pruned.remove(&link);
-        tree.parent.take_if(|parent| *parent == link).is_some()
+        tree.lose(link)
     }
 
     /// A link is gone: what is done by it, and the runs whose way to us it was.
@@ -225,7 +238,7 @@ impl Trees {
         let mut lost = Vec::new();
         for tree in self.origins.values_mut() {
             tree.pruned.remove(&link);
-            if tree.parent.take_if(|parent| *parent == link).is_some() {
+            if tree.lose(link) {
                 lost.push(tree.instance);
             }
         }
@@ -264,6 +277,24 @@ impl Trees {
         }
         let UnderWay { asker, reach, .. } = self.under_way.remove(&broadcast)?;
         Some(Done { broadcast, asker, reach })
+    }
+}
+
+impl Tree {
+    /// One came on a link. That becomes the way if there is none, or the one there is has been
+    /// silent for longer than two ways differ.
+    fn came(&mut self, from: Option<LinkId>, now: Tick) {
+        let Some(link) = from else { return };
+        let keeps = self
+            .parent
+            .is_some_and(|(parent, at)| parent != link && now.ms_since(at) <= PARENT_SILENT_MS);
+        if !keeps {
+            self.parent = Some((link, now));
+        }
+    }
+
+    fn lose(&mut self, link: LinkId) -> bool {
+        self.parent.take_if(|(parent, _)| *parent == link).is_some()
     }
 }
 

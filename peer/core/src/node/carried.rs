@@ -97,7 +97,12 @@ impl Node {
         let broadcast = BroadcastId { instance: unproven.instance(), number: unproven.number() };
         let origin = unproven.origin();
         if *origin == self.settings.node || self.trees.knows(origin, broadcast) {
-            self.send(link, &Body::Told(Told::Had(broadcast)));
+            let told = if self.trees.repeats(origin, link, now.tick) {
+                Told::Reached { broadcast, taken: 0, missed: Vec::new() }
+            } else {
+                Told::Had(broadcast)
+            };
+            self.send(link, &Body::Told(told));
             return Ok(());
         }
         let known = match self.believable(&unproven, now) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use peer_core::limits::{ANSWER_MS, PRUNED_MS, UNPROVEN_BROADCASTS};
+use peer_core::limits::{ANSWER_MS, PARENT_SILENT_MS, PRUNED_MS, UNPROVEN_BROADCASTS};
 use peer_core::{Action, AnswerTo, Ended, LinkId, Node, Reach, Spreading};
 use shared::id::InstanceId;
 use shared::refusal::Code;
@@ -140,6 +140,23 @@ fn one_is_handed_over_once_and_passed_on_by_the_ways_that_are_needed() {
     world.told(ERIN, Told::Had(of_dave(3)));
     assert_eq!(world.hear(BOB, 4, 6_000 + PRUNED_MS - 1).passed_on, [CAROL]);
     assert_eq!(world.hear(BOB, 5, 6_000 + PRUNED_MS).passed_on, [CAROL, ERIN]);
+}
+
+#[test]
+fn while_several_are_under_way_the_way_they_come_is_not_given_up() {
+    let mut world = World::new();
+    assert_eq!(world.hear(BOB, 1, 6_000).passed_on, [CAROL, ERIN]);
+    assert_eq!(world.hear(CAROL, 2, 6_000).passed_on, [BOB, ERIN]);
+    // Each came first by another; if both were told "had", nothing would come any more.
+    let again = world.hear(BOB, 2, 6_001);
+    assert_eq!(again, Happened::nothing_but(BOB, reached(2, 0, &[])));
+    let again = world.hear(CAROL, 1, 6_001);
+    assert_eq!(again, Happened::nothing_but(CAROL, Told::Had(of_dave(1))));
+    // Bob falls silent: whoever brings them now is the way.
+    world.hear(CAROL, 3, 6_001 + PARENT_SILENT_MS);
+    world.hear(CAROL, 4, 6_002 + PARENT_SILENT_MS);
+    let again = world.hear(BOB, 4, 6_003 + PARENT_SILENT_MS);
+    assert_eq!(again, Happened::nothing_but(BOB, Told::Had(of_dave(4))));
 }
 
 #[test]
