@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use peer_core::{LinkId, Node, Outcome};
+use peer_core::{LinkId, Node, Outcome, Reach};
 use shared::feed::CertRef;
 use shared::name::NodeName;
 use shared::presence::Presence;
@@ -53,6 +53,8 @@ pub struct Host {
     pub delivered: Vec<(NodeName, Vec<u8>)>,
     /// What became of what it sent.
     pub outcomes: Vec<Outcome>,
+    /// How far its broadcasts came.
+    pub reached: Vec<Reach>,
     /// Whom it refused after the handshake, with the code it told them.
     pub refused: Vec<(NodeName, Code)>,
     /// With which codes others ended a link with it.
@@ -88,6 +90,7 @@ impl Host {
             verifier,
             delivered: Vec::new(),
             outcomes: Vec::new(),
+            reached: Vec::new(),
             refused: Vec::new(),
             refused_by: Vec::new(),
             unlinked: 0,

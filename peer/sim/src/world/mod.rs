@@ -15,7 +15,7 @@ use shared::key::PrivateKey;
 use shared::name::NodeName;
 use shared::time::{Now, Tick, Timestamp};
 use shared::verify::{Member, Verified, Verifier};
-use shared::wire::Greeting;
+use shared::wire::{Greeting, Pack};
 
 use crate::authority::{Authority, Enrolled, START, network, own_ids};
 use crate::host::{Host, address, name};
@@ -277,9 +277,18 @@ impl World {
             // Nothing is queued in here: `peer/core/src/post/tests.rs` has streams.
             Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
             Action::Discard { .. } | Action::Receipted(_) => {}
-            Action::Missing(_) | Action::Claimed { .. } | Action::Hand { .. } => {}
-            // Nobody asks for ways or broadcasts in here: `peer/core/tests` has them.
-            Action::Traced { .. } | Action::Spread { .. } | Action::Reached { .. } => {}
+            Action::Missing(_) | Action::Claimed { .. } => {}
+            Action::Spread { links, frame, .. } => {
+                links.into_iter().for_each(|link| self.batch(index, link, &frame));
+            }
+            Action::Hand { to, from, pack } => {
+                let host = &mut self.hosts[index];
+                host.delivered.extend(pack.items().map(|body| (from.clone(), body.to_vec())));
+                host.node.handle_handed(to, None);
+            }
+            Action::Reached { reach, .. } => self.hosts[index].reached.push(reach),
+            // Nobody asks for ways in here: `peer/core/tests` has them.
+            Action::Traced { .. } => {}
             // No authority is a node in here, and no certificate ends: `tests/renewal.rs` has both.
             Action::Acknowledged { .. } | Action::Renew(_) | Action::Renewed { .. } => {}
             // A relay's circuits are the shell's: `tests/relay.rs` has them.
@@ -390,6 +399,18 @@ impl World {
         self.hosts[at].node.handle_feed(update, now).unwrap();
         self.settle(at);
         self.hosts[at].number
+    }
+
+    /// A host wants everybody to hear something.
+    ///
+    /// # Panics
+    /// If it is longer than a message may be.
+    pub fn broadcast(&mut self, from: usize, body: &[u8]) {
+        let (now, request) = (self.now_at(from), self.happenings());
+        let mut pack = Pack::default();
+        assert!(pack.push(body));
+        self.hosts[from].node.handle_broadcast(request, pack, now);
+        self.settle(from);
     }
 
     /// A host wants a message sent.
