@@ -91,7 +91,7 @@ async fn run(secured: Secured, sink: impl Sink, queue: Queue) -> End {
     let end = tokio::select! {
         biased;
         () = kill.killed() => End::Killed,
-        end = reader.run(sink) => end,
+        end = attended(&queue, reader.run(sink)) => end,
         end = writer.run(role) => end,
         () = overdue(&queue) => End::Lost("the other side did not read what was left".to_owned()),
     };
@@ -102,6 +102,17 @@ async fn run(secured: Secured, sink: impl Sink, queue: Queue) -> End {
     }
     part(reader, writer, &end, &kill).await;
     if kill.is_killed() { End::Killed } else { end }
+}
+
+/// Reads, while the queue wakes nobody: the writer is looked at next, in the same turn. Otherwise
+/// each answer of the reader's would have the task run once more, often on another core.
+async fn attended<F: Future>(queue: &Queue, reading: F) -> F::Output {
+    let mut reading = pin!(reading);
+    poll_fn(|cx| {
+        queue.attend();
+        reading.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// A link that closes may drain, but not for ever.

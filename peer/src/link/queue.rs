@@ -165,6 +165,11 @@ impl Queue {
         drop(dropped);
     }
 
+    /// The writer is awake: it looks again before it sleeps, and needs no call.
+    pub(super) fn attend(&self) {
+        self.lock().writer = None;
+    }
+
     /// Takes the next frames in the order of their classes, or sleeps.
     pub(super) fn poll_take(&self, cx: &Context<'_>, out: &mut VecDeque<Bytes>) -> Poll<Taken> {
         let mut state = self.lock();
@@ -321,6 +326,38 @@ mod tests {
         queue.push(Class::Message, frame(1)).unwrap();
         queue.push(Class::Bulk, frame(limits::BULK_BYTES_MAX)).unwrap();
         assert_eq!(queue.push(Class::Bulk, frame(1)), Err(QueueError::Full));
+    }
+
+    #[derive(Default)]
+    struct Calls(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_sleeping_writer_is_called_once_and_one_that_is_awake_is_not() {
+        let (queue, calls) = (Queue::default(), Arc::new(Calls::default()));
+        let waker = Waker::from(calls.clone());
+        let look = || {
+            let mut out = VecDeque::new();
+            let _ = queue.poll_take(&Context::from_waker(&waker), &mut out);
+            (out.len(), calls.0.swap(0, std::sync::atomic::Ordering::Relaxed))
+        };
+        let push = || queue.push(Class::Control, frame(1)).unwrap();
+        assert_eq!(look(), (0, 0));
+        push();
+        push();
+        assert_eq!(look(), (2, 1), "asleep: called once");
+        assert_eq!(look(), (0, 0));
+        queue.attend();
+        push();
+        assert_eq!(look(), (1, 0), "awake: it looks by itself");
+        assert_eq!(look(), (0, 0));
+        push();
+        assert_eq!(look(), (1, 1), "and asleep again it is called");
     }
 
     #[test]
