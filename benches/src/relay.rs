@@ -9,6 +9,8 @@
 //!
 //! **Invariant:** a round in which a link did not come about, or another ended, fails the run.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,19 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     Ok(vec![
         figure("relay.connect_ms", &relayed.connect, &direct.connect, connect),
         figure("relay.cut_ms", &relayed.cut, &direct.cut, cut),
+        punched(Path::new("docs/lab.json"))?,
     ])
+}
+
+/// From a relayed link to a direct one between two NATs, which only the lab has.
+fn punched(lab: &Path) -> Result<Figure> {
+    let name = "relay.punch_ms";
+    let found: BTreeMap<String, f64> = serde_json::from_slice(&std::fs::read(lab)?)?;
+    let ms = found.get(name).context("no figure yet: run `make lab`")?;
+    let mut figure = Figure::new(name, "ms", &Samples(vec![*ms]));
+    figure.command = "make lab".to_owned();
+    figure.against = "recorded in docs/lab.json".to_owned();
+    Ok(figure)
 }
 
 async fn measured(world: &Arc<World>, rounds: usize) -> Result<[Times; 2]> {

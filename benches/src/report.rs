@@ -22,7 +22,7 @@ enum Target {
     P99Max(f64, f64),
 }
 
-const TARGETS: [(&str, Target); 29] = [
+const TARGETS: [(&str, Target); 30] = [
     ("handshake.rate", Target::RatioMin(0.9)),
     ("handshake.rate.fresh", Target::RatioMin(0.9)),
     ("handshake.rate.revoked_1m", Target::RatioMin(0.9)),
@@ -43,6 +43,7 @@ const TARGETS: [(&str, Target); 29] = [
     ("broadcast.tree_20", Target::ValueMin(80_000.0)),
     ("relay.connect_ms", Target::ValueMax(20.0)),
     ("relay.cut_ms", Target::ValueMax(50.0)),
+    ("relay.punch_ms", Target::ValueMax(50.0)),
     ("revoke.cut_ms.peers_32", Target::P99Max(250.0, 1000.0)),
     ("send.durable_256", Target::ValueMin(50_000.0)),
     ("send.memory_256", Target::RatioMin(0.8)),
