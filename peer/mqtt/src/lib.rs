@@ -5,4 +5,15 @@
 //! hands a message to another without asking a third.
 
 pub mod codec;
+pub mod journal;
 pub mod limits;
+mod message;
+mod queue;
+mod receipt;
+mod topic;
+mod trie;
+
+pub use message::{Message, Record, SessionId};
+pub use receipt::{Hold, Receipt};
+pub use topic::{Wanted, is_publishable};
+pub use trie::Trie;

@@ -12,3 +12,80 @@ pub const PROPERTIES_MAX: usize = 128;
 
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE: each costs a look at the policy.
 pub const FILTERS_PER_PACKET_MAX: usize = 1024;
+
+/// Levels of a topic or filter: the tree of subscriptions is walked that deep.
+pub const LEVELS_MAX: usize = 128;
+
+/// Messages that are under way to a client at most, whatever Receive Maximum it grants: enough to
+/// fill a fast connection, few enough to be sent again at once after a break.
+pub const WINDOW_MAX: u16 = 8192;
+
+/// Receive Maximum that a client is granted: what it may have unacknowledged. The disk confirms
+/// several hundred at a time.
+pub const RECEIVE_MAX: u16 = 4096;
+
+/// Topic aliases a client may use, and that are used towards it: most devices speak on few topics.
+pub const ALIAS_MAX: u16 = 32;
+
+/// Bytes written for a client and not yet taken by its socket, above which a publisher is held.
+pub const OUT_BYTES_HIGH: usize = 256 * 1024;
+
+/// And above which QoS 0 is dropped for it.
+pub const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How long a publisher is held for one slow subscriber before that is left behind, in ms.
+pub const HOLD_MS: u64 = 100;
+
+/// Messages of QoS 1 and 2 that wait in one session.
+pub const QUEUE_COUNT_MAX: usize = 100_000;
+
+/// Bytes of those, unless configured.
+pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of all sessions' queues together, unless configured.
+pub const QUEUES_BYTES: usize = 256 * 1024 * 1024;
+
+/// Sessions, connected or not, unless configured: each costs about 2 KiB.
+pub const SESSIONS: usize = 20_000;
+
+/// Subscriptions of one session: a fleet's backend has dozens, 100,000 are an attack.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// Subscriptions in all.
+pub const SUBSCRIPTIONS_ALL_MAX: usize = 1_000_000;
+
+/// Octets of a client's identifier: the standard obliges to 23.
+pub const CLIENT_ID_BYTES_MAX: usize = 256;
+
+/// Retained messages, unless configured.
+pub const RETAINED: usize = 100_000;
+
+/// Bytes of retained messages with their topics, unless configured.
+pub const RETAINED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Longest session expiry that is granted, in seconds: 30 days. A session that nobody takes up
+/// again costs memory and disk for so long.
+pub const SESSION_EXPIRY_MAX_S: u32 = 30 * 86_400;
+
+/// Longest keep-alive that is granted, in seconds: a dead client is noticed after half as long again.
+pub const KEEP_ALIVE_MAX_S: u16 = 3_600;
+
+/// How long a connection may take to say CONNECT, in ms.
+pub const CONNECT_MS: u64 = 10_000;
+
+/// How long an ended connection is read on so that its last packet is heard, in ms.
+pub const LINGER_MS: u64 = 1_000;
+
+/// Topics whose routes a connection remembers: one that publishes on more looks each up.
+pub const ROUTES_MAX: usize = 16;
+
+/// Acknowledgements that a client is owed: it may have sent so many and not waited.
+pub const OWED_MAX: usize = RECEIVE_MAX as usize * 2;
+
+/// How far a retained message's stamp may lie ahead of our clock, in ms: one bad clock must not win
+/// for ever.
+pub const STAMP_AHEAD_MS: i64 = 2_000;
+
+/// How long it is remembered that a retained message was cleared, in ms: a peer that was away for
+/// longer may bring it back.
+pub const TOMBSTONE_MS: i64 = 7 * 86_400_000;

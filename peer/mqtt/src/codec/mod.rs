@@ -1,8 +1,18 @@
 //! The packets of MQTT 3.1, 3.1.1 and 5.0: parsed strictly, written compactly.
 
+mod connect;
+mod decode;
+mod encode;
+mod error;
 mod packet;
+mod properties;
+mod publish;
+mod read;
 mod reason;
 
+pub use decode::Decoder;
+pub use encode::{Outgoing, encode, encode_publish, publish_bytes};
+pub use error::DecodeError;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Granted, Options, Packet, PacketId, Publish, Qos,
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, Will,

@@ -92,7 +92,60 @@ pub enum Reason {
     WildcardSubscriptionsNotSupported = 0xA2,
 }
 
+/// All of them, by their octets.
+const ALL: [Reason; 43] = [
+    Reason::Success,
+    Reason::GrantedQos1,
+    Reason::GrantedQos2,
+    Reason::DisconnectWithWill,
+    Reason::NoMatchingSubscribers,
+    Reason::NoSubscriptionExisted,
+    Reason::ContinueAuthentication,
+    Reason::ReAuthenticate,
+    Reason::Unspecified,
+    Reason::MalformedPacket,
+    Reason::ProtocolError,
+    Reason::ImplementationSpecific,
+    Reason::UnsupportedProtocolVersion,
+    Reason::ClientIdentifierNotValid,
+    Reason::BadUserNameOrPassword,
+    Reason::NotAuthorized,
+    Reason::ServerUnavailable,
+    Reason::ServerBusy,
+    Reason::Banned,
+    Reason::ServerShuttingDown,
+    Reason::BadAuthenticationMethod,
+    Reason::KeepAliveTimeout,
+    Reason::SessionTakenOver,
+    Reason::TopicFilterInvalid,
+    Reason::TopicNameInvalid,
+    Reason::PacketIdentifierInUse,
+    Reason::PacketIdentifierNotFound,
+    Reason::ReceiveMaximumExceeded,
+    Reason::TopicAliasInvalid,
+    Reason::PacketTooLarge,
+    Reason::MessageRateTooHigh,
+    Reason::QuotaExceeded,
+    Reason::AdministrativeAction,
+    Reason::PayloadFormatInvalid,
+    Reason::RetainNotSupported,
+    Reason::QosNotSupported,
+    Reason::UseAnotherServer,
+    Reason::ServerMoved,
+    Reason::SharedSubscriptionsNotSupported,
+    Reason::ConnectionRateExceeded,
+    Reason::MaximumConnectTime,
+    Reason::SubscriptionIdentifiersNotSupported,
+    Reason::WildcardSubscriptionsNotSupported,
+];
+
 impl Reason {
+    /// Reads an octet.
+    #[must_use]
+    pub fn from_octet(octet: u8) -> Option<Self> {
+        ALL.into_iter().find(|reason| reason.octet() == octet)
+    }
+
     /// Its octet.
     #[must_use]
     pub const fn octet(self) -> u8 {
@@ -103,5 +156,32 @@ impl Reason {
     #[must_use]
     pub const fn is_error(self) -> bool {
         self as u8 >= 0x80
+    }
+
+    /// The return code of a CONNACK before MQTT 5 (MQTT 3.1.1 §3.2.2.3).
+    #[must_use]
+    pub const fn return_code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::UnsupportedProtocolVersion => 1,
+            Self::ClientIdentifierNotValid => 2,
+            Self::BadUserNameOrPassword => 4,
+            Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
+            _ => 3,
+        }
+    }
+
+    /// What such a return code means.
+    #[must_use]
+    pub const fn of_return_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Success),
+            1 => Some(Self::UnsupportedProtocolVersion),
+            2 => Some(Self::ClientIdentifierNotValid),
+            3 => Some(Self::ServerUnavailable),
+            4 => Some(Self::BadUserNameOrPassword),
+            5 => Some(Self::NotAuthorized),
+            _ => None,
+        }
     }
 }

@@ -1,0 +1,205 @@
+//! The hall: sessions, topics and retained messages of one peer, shared by all its connections.
+//!
+//! Locks are taken in this order, and never the other way round: sessions, topics, one session,
+//! shelf. Nobody holds one while waiting for anything else.
+//!
+//! **Invariant:** what the tree of topics holds is what the sessions hold.
+
+mod recall;
+mod retain;
+mod sessions;
+mod wills;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytestring::ByteString;
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use crate::counters::Counters;
+use crate::identity::{Identity, Rights};
+use crate::journal::Journal;
+use crate::limits;
+use crate::message::{Message, SessionId};
+use crate::publication::Publication;
+use crate::receipt::Receipt;
+use crate::retained::{RetainedBounds, Shelf};
+use crate::route::{Route, Spread, Spreading, Topics};
+use crate::session::{Owner, Session};
+
+pub(crate) use sessions::{Leaving, Opened};
+
+/// How much a peer's endpoint holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Bytes of one session's queue.
+    pub queue_bytes: usize,
+    /// Retained messages.
+    pub retained: RetainedBounds,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            sessions: limits::SESSIONS,
+            queue_bytes: limits::QUEUE_BYTES,
+            retained: RetainedBounds { count: limits::RETAINED, bytes: limits::RETAINED_BYTES },
+        }
+    }
+}
+
+/// What the endpoint is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This peer.
+    pub node: NodeName,
+    /// Its run, for identifiers that it gives to clients.
+    pub run: u64,
+    /// How much it holds.
+    pub bounds: Bounds,
+}
+
+/// The MQTT endpoint of a peer, without its sockets.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) settings: Settings,
+    /// What has to be written to the disk.
+    pub journal: Journal,
+    /// Figures of this run.
+    pub counters: Counters,
+    rights: RwLock<(u64, Arc<Rights>)>,
+    sessions: Mutex<Sessions>,
+    topics: RwLock<Topics>,
+    /// Goes up with every change of topics or rights: routes found before are found anew.
+    version: AtomicU64,
+    turn: AtomicUsize,
+    shelf: Mutex<Shelf>,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+struct Sessions {
+    by_owner: BTreeMap<Owner, Arc<Session>>,
+    by_id: BTreeMap<SessionId, Arc<Session>>,
+    last_id: SessionId,
+    last_connection: u64,
+    /// When to look at which session: its will, or its end.
+    due: BTreeSet<(Timestamp, SessionId)>,
+    /// Wills that wait (§3.1.3.2.2).
+    wills: BTreeMap<SessionId, (Timestamp, Message)>,
+}
+
+impl Broker {
+    /// An endpoint without sessions.
+    #[must_use]
+    pub fn new(settings: Settings, rights: Rights) -> Self {
+        Self {
+            shelf: Mutex::new(Shelf::new(settings.bounds.retained)),
+            settings,
+            journal: Journal::default(),
+            counters: Counters::default(),
+            rights: RwLock::new((1, Arc::new(rights))),
+            sessions: Mutex::default(),
+            topics: RwLock::default(),
+            version: AtomicU64::new(1),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// This peer's name.
+    #[must_use]
+    pub const fn node(&self) -> &NodeName {
+        &self.settings.node
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The policy that holds, and a number that tells it from others.
+    pub(crate) fn rights(&self) -> (u64, Arc<Rights>) {
+        let rights = self.rights.read().unwrap_or_else(PoisonError::into_inner);
+        (rights.0, Arc::clone(&rights.1))
+    }
+
+    /// A new policy: subscriptions that it does not allow any more end.
+    pub fn set_rights(&self, rights: Rights) {
+        {
+            let mut current = self.rights.write().unwrap_or_else(PoisonError::into_inner);
+            *current = (current.0 + 1, Arc::new(rights));
+        }
+        self.changed();
+        self.judge_subscriptions();
+    }
+
+    pub(crate) fn route(&self, topic: &str, from: Option<SessionId>) -> Route {
+        Route::find(&self.topics(), topic, from)
+    }
+
+    /// Hands a message to everybody on this peer who wants it, and retains it if it is to be.
+    pub(crate) fn spread(
+        &self,
+        route: &Route,
+        publication: &mut Publication,
+        receipt: &mut Option<Arc<Receipt>>,
+        full: &mut Vec<Arc<Session>>,
+    ) -> Spread {
+        let retained = !publication.message.retain || self.retain(publication, receipt);
+        let mut spreading = Spreading {
+            publication,
+            receipt,
+            full,
+            journal: &self.journal,
+            turn: &self.turn,
+        };
+        let mut spread = route.spread(&mut spreading);
+        for group in route.groups() {
+            spread = spread.and(route.share(group, &mut spreading));
+        }
+        spread.refused |= !retained;
+        spread
+    }
+
+    /// Publishes something of this peer's own; nobody waits for it.
+    pub(crate) fn publish(&self, message: Message, now: Timestamp) {
+        let route = self.route(&message.topic, message.from);
+        let mut publication = Publication::new(message, now);
+        self.spread(&route, &mut publication, &mut None, &mut Vec::new());
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics(&self) -> RwLockReadGuard<'_, Topics> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics_mut(&self) -> RwLockWriteGuard<'_, Topics> {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client's own identifier, if it has none (§3.1.3.1).
+    pub(crate) fn assigned_client_id(&self, connection: u64) -> ByteString {
+        ByteString::from(format!("auto-{:x}-{connection:x}", self.settings.run))
+    }
+
+    /// Whether somebody may publish here on a topic.
+    #[must_use]
+    pub fn may_publish(&self, identity: &Identity, client: &str, topic: &str) -> bool {
+        let (_, rights) = self.rights();
+        rights.may_publish(&rights.standing(identity.who()), client, topic)
+    }
+}

@@ -1,0 +1,375 @@
+//! Sessions: opened, taken up again, left, ended (MQTT 5.0 §4.1).
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use bytestring::ByteString;
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use super::{Broker, Sessions};
+use crate::codec::{Connect, Options, Reason, RetainHandling};
+use crate::identity::Identity;
+use crate::journal::{Change, Table, key};
+use crate::limits::{
+    ALIAS_MAX, PACKET_BYTES_MAX, SESSION_EXPIRY_MAX_S, SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX,
+    WINDOW_MAX,
+};
+use crate::message::Message;
+use crate::publication::Publication;
+use crate::route::{Subscriber, granted, retained_terms};
+use crate::rows::SessionRow;
+use crate::session::{Aliases, Inside, Online, Owner, Session, Subscription};
+use crate::topic::Wanted;
+
+/// A session with its new connection.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: Arc<Session>,
+    pub(crate) connection: u64,
+    pub(crate) present: bool,
+    pub(crate) expiry_s: u32,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// With DISCONNECT: no will.
+    Said,
+    /// In any other way.
+    Broken,
+}
+
+impl Broker {
+    /// Opens a session for a client, or takes up the one there is; another connection that has it
+    /// ends (§3.1.4).
+    pub(crate) fn open(
+        &self,
+        identity: &Arc<Identity>,
+        connect: &Connect,
+        now: Timestamp,
+    ) -> Result<Opened, Reason> {
+        let mut sessions = self.sessions();
+        sessions.last_connection += 1;
+        let connection = sessions.last_connection;
+        let client = if connect.client_id.is_empty() {
+            self.assigned_client_id(connection)
+        } else {
+            connect.client_id.clone()
+        };
+        let owner = Owner { identity: Arc::clone(&identity.name), client };
+        let existing = sessions.by_owner.get(&owner).cloned();
+        if existing.is_none() && sessions.by_id.len() >= self.settings.bounds.sessions {
+            return Err(Reason::QuotaExceeded);
+        }
+        let mut will = None;
+        if let Some(session) = &existing {
+            will = self.take_over(&mut sessions, session, connect.clean_start);
+        }
+        let kept = existing.filter(|_| !connect.clean_start);
+        let present = kept.is_some();
+        let session = kept.unwrap_or_else(|| sessions.make(owner));
+        let expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
+        let own = connect.will.as_ref().map(|will| Message {
+            topic: will.topic.clone(),
+            properties: will.properties.clone(),
+            payload: will.payload.clone(),
+            qos: will.qos,
+            retain: will.retain,
+            expires: will.expiry_s.map(|s| now.plus_s(i64::from(s))),
+            by: Arc::clone(&identity.name),
+            from: None,
+        });
+        {
+            let mut inside = session.lock();
+            inside.identity = Some(Arc::clone(identity));
+            inside.will = own.map(|message| (will_delay(connect), message.to_kept()));
+            inside.will_expiry_s = connect.will.as_ref().and_then(|will| will.expiry_s);
+            inside.online = Some(online(connection, connect));
+            inside.queue.rewind();
+            inside.expiry_s = expiry_s;
+            inside.bytes_max = self.settings.bounds.queue_bytes;
+            inside.left = None;
+            self.save(&session, &inside);
+        }
+        drop(sessions);
+        if let Some(will) = will {
+            self.publish_will(&will, now);
+        }
+        Ok(Opened { session, connection, present, expiry_s })
+    }
+
+    /// The connection that has the session loses it; gives the will that is due.
+    fn take_over(
+        &self,
+        sessions: &mut Sessions,
+        session: &Arc<Session>,
+        clean: bool,
+    ) -> Option<Arc<Message>> {
+        sessions.forget_due(session.id);
+        let pending = sessions.wills.remove(&session.id).map(|(_, message)| message);
+        let mut inside = session.lock();
+        let live = inside.will.take();
+        if let Some(online) = &mut inside.online {
+            online.end = Some(Reason::SessionTakenOver);
+            inside.wake();
+        }
+        inside.online = None;
+        drop(inside);
+        if clean {
+            self.end(sessions, session);
+        }
+        // A will that is delayed is not published if the session goes on (§3.1.3.2.2).
+        let due = |(delay_s, message): (u32, Arc<Message>)| {
+            (clean || delay_s == 0).then_some(message)
+        };
+        live.and_then(due).or_else(|| pending.filter(|_| clean).map(Arc::new))
+    }
+
+    /// A connection ended; without it the session waits for its expiry, or ends.
+    pub(crate) fn leave(
+        &self,
+        session: &Arc<Session>,
+        connection: u64,
+        how: Leaving,
+        expiry_s: Option<u32>,
+        now: Timestamp,
+    ) {
+        let mut sessions = self.sessions();
+        let mut inside = session.lock();
+        if inside.online.as_ref().is_none_or(|online| online.connection != connection) {
+            return;
+        }
+        let online = inside.online.take();
+        let held = online.map(|online| online.held).unwrap_or_default();
+        if let Some(expiry_s) = expiry_s {
+            inside.expiry_s = expiry_s.min(SESSION_EXPIRY_MAX_S);
+        }
+        inside.left = Some(now);
+        let will = inside.will.take().filter(|_| how == Leaving::Broken);
+        let expiry_s = inside.expiry_s;
+        self.save(session, &inside);
+        drop(inside);
+        held.into_iter().for_each(std::task::Waker::wake);
+        let mut fired = None;
+        if let Some((delay_s, message)) = will {
+            if delay_s == 0 || expiry_s == 0 {
+                fired = Some(message);
+            } else {
+                let at = now.plus_s(i64::from(delay_s.min(expiry_s)));
+                sessions.due.insert((at, session.id));
+                sessions.wills.insert(session.id, (at, (*message).clone()));
+            }
+        }
+        if expiry_s == 0 {
+            self.end(&mut sessions, session);
+        } else {
+            sessions.due.insert((now.plus_s(i64::from(expiry_s)), session.id));
+        }
+        drop(sessions);
+        if let Some(message) = fired {
+            self.publish_will(&message, now);
+        }
+    }
+
+    /// Ends a session and all that it has.
+    pub(super) fn end(&self, sessions: &mut Sessions, session: &Arc<Session>) {
+        sessions.by_owner.remove(&session.owner);
+        sessions.by_id.remove(&session.id);
+        sessions.forget_due(session.id);
+        sessions.wills.remove(&session.id);
+        let mut inside = session.lock();
+        inside.ended = true;
+        let subscriptions = std::mem::take(&mut inside.subscriptions);
+        if inside.expiry_s > 0 || inside.saved {
+            self.journal.write(Table::Sessions, key(session.id, 0), Change::Gone, None);
+            for place in inside.queue.places() {
+                self.journal.write(Table::Queue, key(session.id, place), Change::Gone, None);
+            }
+            for id in &inside.received {
+                let row = key(session.id, u64::from(id.get()));
+                self.journal.write(Table::Received, row, Change::Gone, None);
+            }
+        }
+        inside.queue = crate::queue::Queue::default();
+        drop(inside);
+        if !subscriptions.is_empty() {
+            let mut topics = self.topics_mut();
+            for kept in subscriptions.values() {
+                topics.remove(kept.wanted.filter.as_str(), &place_of(&kept.wanted, session));
+            }
+            drop(topics);
+            self.changed();
+        }
+    }
+
+    /// Writes the row of a session that lasts, or drops it.
+    pub(super) fn save(&self, session: &Session, inside: &Inside) {
+        if inside.ended {
+            return;
+        }
+        let row = key(session.id, 0);
+        if inside.expiry_s > 0 {
+            let bytes = minicbor::to_vec(SessionRow::of(&session.owner, inside));
+            let row_bytes = Change::Put(bytes.unwrap_or_default());
+            self.journal.write(Table::Sessions, row, row_bytes, None);
+        } else if inside.saved {
+            self.journal.write(Table::Sessions, row, Change::Gone, None);
+        }
+    }
+
+    /// Adds a subscription; says what was granted, and gives what is retained under it.
+    pub(crate) fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        wanted: Wanted,
+        options: Options,
+        id: Option<u32>,
+        now: Timestamp,
+    ) -> (Reason, Vec<Arc<Message>>) {
+        let text = wanted.text();
+        let mut topics = self.topics_mut();
+        let mut inside = session.lock();
+        if inside.ended {
+            return (Reason::Unspecified, Vec::new());
+        }
+        let known = inside.subscriptions.contains_key(&text);
+        let many = inside.subscriptions.len() >= SUBSCRIPTIONS_MAX;
+        if !known && (many || topics.len() >= SUBSCRIPTIONS_ALL_MAX) {
+            return (Reason::QuotaExceeded, Vec::new());
+        }
+        let subscriber = Subscriber {
+            session: Arc::clone(session),
+            options,
+            id,
+            shared: wanted.group.as_ref().map(|_| text.clone()),
+        };
+        topics.insert(wanted.filter.as_str(), place_of(&wanted, session), subscriber);
+        let filter = wanted.filter.clone();
+        // A shared subscription gets nothing that was retained (§4.8.2).
+        let retained = wanted.group.is_none()
+            && match options.retain_handling {
+                RetainHandling::Always => true,
+                RetainHandling::IfNew => !known,
+                RetainHandling::Never => false,
+            };
+        inside.subscriptions.insert(text, Subscription { wanted, options, id });
+        self.save(session, &inside);
+        drop(inside);
+        drop(topics);
+        self.changed();
+        let messages = if retained { self.shelf().matching(&filter, now) } else { Vec::new() };
+        (granted(options.qos), messages)
+    }
+
+    /// Gives a session what was retained under a filter that it subscribed to.
+    pub(crate) fn deliver_retained(
+        &self,
+        session: &Session,
+        messages: Vec<Arc<Message>>,
+        options: Options,
+        id: Option<u32>,
+        now: Timestamp,
+    ) {
+        let terms = retained_terms(options, id);
+        for message in messages {
+            let mut publication = Publication::new((*message).clone(), now);
+            session.deliver(&mut publication, &terms, &mut None, &self.journal);
+        }
+    }
+
+    /// Takes a subscription away.
+    pub(crate) fn unsubscribe(&self, session: &Arc<Session>, text: &str) -> Reason {
+        let mut topics = self.topics_mut();
+        let mut inside = session.lock();
+        let Some(gone) = inside.subscriptions.remove(text) else {
+            return Reason::NoSubscriptionExisted;
+        };
+        topics.remove(gone.wanted.filter.as_str(), &place_of(&gone.wanted, session));
+        self.save(session, &inside);
+        drop(inside);
+        drop(topics);
+        self.changed();
+        Reason::Success
+    }
+
+    /// Ends what a policy does not allow any more.
+    pub(super) fn judge_subscriptions(&self) {
+        let (_, rights) = self.rights();
+        let all: Vec<Arc<Session>> = self.sessions().by_id.values().cloned().collect();
+        for session in all {
+            let denied: Vec<ByteString> = {
+                let inside = session.lock();
+                let Some(identity) = inside.identity.clone() else { continue };
+                let standing = rights.standing(identity.who());
+                let client = &session.owner.client;
+                let kept = inside.subscriptions.iter();
+                kept.filter(|(_, s)| !rights.may_subscribe(&standing, client, &s.wanted.filter))
+                    .map(|(text, _)| text.clone())
+                    .collect()
+            };
+            for text in denied {
+                self.unsubscribe(&session, &text);
+            }
+        }
+    }
+
+    /// An identity is out: its connections, sessions and wills end, and nothing of them is said.
+    pub fn expel(&self, name: &NodeName) -> usize {
+        let mut sessions = self.sessions();
+        let theirs = sessions.by_owner.iter().filter(|(owner, _)| *owner.identity == *name);
+        let theirs: Vec<Arc<Session>> = theirs.map(|(_, session)| Arc::clone(session)).collect();
+        for session in &theirs {
+            session.lock().will = None;
+            session.end_connection(Reason::AdministrativeAction);
+            self.end(&mut sessions, session);
+        }
+        theirs.len()
+    }
+}
+
+impl Sessions {
+    fn make(&mut self, owner: Owner) -> Arc<Session> {
+        self.last_id += 1;
+        self.add(self.last_id, owner, Inside::default())
+    }
+
+    pub(super) fn add(&mut self, id: u64, owner: Owner, inside: Inside) -> Arc<Session> {
+        let session =
+            Arc::new(Session { id, owner: owner.clone(), inside: Mutex::new(inside) });
+        self.last_id = self.last_id.max(id);
+        self.by_id.insert(id, Arc::clone(&session));
+        self.by_owner.insert(owner, Arc::clone(&session));
+        session
+    }
+
+    fn forget_due(&mut self, id: u64) {
+        self.due.retain(|(_, session)| *session != id);
+    }
+}
+
+/// The key of a subscription in the tree.
+pub(super) fn place_of(wanted: &Wanted, session: &Session) -> (ByteString, u64) {
+    (wanted.group.clone().unwrap_or_default(), session.id)
+}
+
+fn will_delay(connect: &Connect) -> u32 {
+    connect.will.as_ref().map_or(0, |will| will.delay_s)
+}
+
+fn online(connection: u64, connect: &Connect) -> Online {
+    let largest = usize::try_from(PACKET_BYTES_MAX).unwrap_or(usize::MAX);
+    let told = connect.packet_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+    Online {
+        connection,
+        version: connect.version,
+        out: Vec::new(),
+        waker: None,
+        window: usize::from(connect.receive_max.min(WINDOW_MAX)),
+        packet_bytes_max: told.unwrap_or(largest),
+        aliases: Aliases { max: connect.alias_max.min(ALIAS_MAX), ..Aliases::default() },
+        lagging: false,
+        held: Vec::new(),
+        end: None,
+    }
+}

@@ -1,0 +1,174 @@
+//! What has to outlast the program: rows of a few tables, gathered until a writer takes them.
+//!
+//! The writer commits what has gathered in one transaction; a hundred messages share one sync of
+//! the disk. A row that is gone again before it was written is never written.
+//!
+//! **Invariant:** rows are taken in such groups that what the disk holds is at every moment a state
+//! that was.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::receipt::Hold;
+
+/// A table of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Sessions by number.
+    Sessions,
+    /// Messages that wait in them, by session and place.
+    Queue,
+    /// Packet identifiers of QoS 2 that came and are not released, by session.
+    Received,
+    /// Retained messages by topic.
+    Retained,
+    /// Messages for other peers, by peer and place.
+    Post,
+    /// What other peers asked for, and how far each was heard, by peer.
+    Peers,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Sessions, Self::Queue, Self::Received, Self::Retained, Self::Post, Self::Peers];
+
+    /// Its name in the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Queue => "queue",
+            Self::Received => "received",
+            Self::Retained => "retained",
+            Self::Post => "post",
+            Self::Peers => "peers",
+        }
+    }
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there before.
+    Added(Vec<u8>),
+    /// It may have been there before.
+    Put(Vec<u8>),
+    /// It goes.
+    Gone,
+}
+
+/// Rows for one transaction.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// What becomes of which row.
+    pub changes: BTreeMap<(Table, Vec<u8>), Change>,
+    /// Who waits for the commit; without any it needs no sync.
+    pub holds: Vec<Hold>,
+}
+
+/// Where rows gather.
+#[derive(Debug, Default)]
+pub struct Journal(Mutex<Gathered>);
+
+#[derive(Debug, Default)]
+struct Gathered {
+    group: Group,
+    waker: Option<Waker>,
+}
+
+impl Journal {
+    /// A row comes or changes; `hold` is let go when it is on the disk.
+    pub fn write(&self, table: Table, key: Vec<u8>, change: Change, hold: Option<Hold>) {
+        let mut gathered = self.lock();
+        let changes = &mut gathered.group.changes;
+        if change == Change::Gone {
+            if let Some(Change::Added(_)) = changes.get(&(table, key.clone())) {
+                changes.remove(&(table, key));
+                return;
+            }
+        }
+        changes.insert((table, key), change);
+        gathered.group.holds.extend(hold);
+        if let Some(waker) = gathered.waker.take() {
+            drop(gathered);
+            waker.wake();
+        }
+    }
+
+    /// Takes what has gathered.
+    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Group> {
+        let mut gathered = self.lock();
+        if gathered.group.changes.is_empty() && gathered.group.holds.is_empty() {
+            gathered.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(std::mem::take(&mut gathered.group))
+    }
+
+    /// How many rows wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().group.changes.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key of a row that belongs to something numbered.
+#[must_use]
+pub(crate) fn key(owner: u64, place: u64) -> Vec<u8> {
+    let mut key = owner.to_be_bytes().to_vec();
+    key.extend(place.to_be_bytes());
+    key
+}
+
+/// Takes such a key apart.
+#[must_use]
+pub(crate) fn parts(key: &[u8]) -> Option<(u64, u64)> {
+    let (owner, place) = key.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*owner), u64::from_be_bytes(place.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::receipt::Receipt;
+
+    fn taken(journal: &Journal) -> Option<Group> {
+        match journal.poll_take(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(group) => Some(group),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_never_written() {
+        let journal = Journal::default();
+        journal.write(Table::Queue, key(1, 1), Change::Added(vec![1]), None);
+        journal.write(Table::Queue, key(1, 2), Change::Added(vec![2]), None);
+        journal.write(Table::Queue, key(1, 1), Change::Gone, None);
+        let group = taken(&journal).unwrap();
+        assert_eq!(group.changes.len(), 1);
+        journal.write(Table::Queue, key(1, 2), Change::Gone, None);
+        let group = taken(&journal).unwrap();
+        assert_eq!(group.changes[&(Table::Queue, key(1, 2))], Change::Gone);
+        assert!(taken(&journal).is_none());
+        assert_eq!(parts(&key(1, 2)), Some((1, 2)));
+    }
+
+    #[test]
+    fn a_hold_is_let_go_with_its_group_even_if_the_row_is_gone() {
+        let (journal, receipt) = (Journal::default(), Arc::new(Receipt::default()));
+        journal.write(Table::Queue, key(1, 1), Change::Added(vec![]), Some(receipt.hold()));
+        journal.write(Table::Queue, key(1, 1), Change::Gone, None);
+        assert!(!receipt.is_settled(Waker::noop()));
+        drop(taken(&journal));
+        assert!(receipt.is_settled(Waker::noop()));
+    }
+}

@@ -1,0 +1,76 @@
+//! A message while it is handed to those who want it: encoded once for all whose copy is the same,
+//! and given bytes of its own once if anybody keeps it.
+
+use std::sync::Arc;
+
+use shared::time::Timestamp;
+
+use crate::codec::{Outgoing, Qos, Version, encode_publish};
+use crate::message::Message;
+
+/// See above.
+#[derive(Debug)]
+pub struct Publication {
+    /// What was published.
+    pub message: Message,
+    now: Timestamp,
+    kept: Option<Arc<Message>>,
+    /// As QoS 0 before MQTT 5, and in it.
+    encoded: [Vec<u8>; 2],
+}
+
+impl Publication {
+    /// Begins with a message.
+    #[must_use]
+    pub const fn new(message: Message, now: Timestamp) -> Self {
+        Self { message, now, kept: None, encoded: [Vec::new(), Vec::new()] }
+    }
+
+    /// Goes on with another message in the same buffers.
+    pub fn again(&mut self, message: Message, now: Timestamp) {
+        self.message = message;
+        self.now = now;
+        self.kept = None;
+        self.encoded.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The message in bytes of its own.
+    pub fn kept(&mut self) -> &Arc<Message> {
+        self.kept.get_or_insert_with(|| self.message.to_kept())
+    }
+
+    /// Seconds that are left of it.
+    #[must_use]
+    pub fn expiry_s(&self) -> Option<u32> {
+        self.message.expiry_s(self.now)
+    }
+
+    /// When it was published.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Its bytes for somebody who wants it at QoS 0 and has no terms of his own.
+    pub(crate) fn encoded(&mut self, version: Version) -> &[u8] {
+        let expiry_s = self.expiry_s();
+        let [old, new] = &mut self.encoded;
+        let bytes = if version == Version::V5 { new } else { old };
+        if bytes.is_empty() {
+            let publish = Outgoing {
+                dup: false,
+                qos: Qos::AtMostOnce,
+                retain: false,
+                topic: &self.message.topic,
+                packet_id: None,
+                alias: None,
+                expiry_s,
+                subscription_ids: &[],
+                properties: &self.message.properties,
+                payload: &self.message.payload,
+            };
+            encode_publish(&publish, version, bytes);
+        }
+        bytes
+    }
+}

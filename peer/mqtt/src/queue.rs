@@ -1,0 +1,351 @@
+//! The messages of QoS 1 and 2 of one session, from "to be sent" to "acknowledged".
+//!
+//! One row for both: those under way stand in front, the rest behind. A message's packet identifier
+//! follows from its place, so that after a restart it is sent again under the one it had
+//! (MQTT 5.0 §4.4), and an acknowledgement finds its message without a search.
+//!
+//! **Invariant:** at most 65,535 places are under way, so no identifier is used twice at once.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use shared::time::Timestamp;
+
+use crate::codec::{PacketId, Qos};
+use crate::message::Message;
+
+/// A message for one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) message: Arc<Message>,
+    /// The lower of the message's and the subscription's.
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    /// Subscription identifiers.
+    pub(crate) ids: Box<[u32]>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Acknowledged, or expired.
+    Over,
+    Waiting(Item),
+    Sent(Item),
+    /// PUBREC came: the message itself is not needed again.
+    Released,
+}
+
+/// What is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next<'q> {
+    Publish { packet_id: PacketId, item: &'q Item, dup: bool },
+    Release(PacketId),
+}
+
+/// What an acknowledgement changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Acked {
+    /// The message at this place is over.
+    Over(u64),
+    /// The message at this place is the client's; PUBREL is next.
+    Released(u64),
+    /// PUBREC came once more.
+    Again,
+    /// No such identifier is under way.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// The place of the first slot.
+    first: u64,
+    slots: VecDeque<Slot>,
+    /// Slots that were sent in this connection.
+    sent: usize,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Messages that are not over, roughly: those under way and those that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages under way.
+    pub(crate) const fn under_way(&self) -> usize {
+        self.sent
+    }
+
+    /// Appends a message; gives its place.
+    pub(crate) fn push(&mut self, item: Item) -> u64 {
+        self.bytes += item.message.bytes();
+        self.slots.push_back(Slot::Waiting(item));
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// Puts back what a file held; places come in order.
+    pub(crate) fn recall(&mut self, place: u64, item: Option<Item>) {
+        if self.slots.is_empty() {
+            self.first = place;
+        }
+        while self.first + (self.slots.len() as u64) < place {
+            self.slots.push_back(Slot::Over);
+        }
+        self.slots.push_back(match item {
+            Some(item) => {
+                self.bytes += item.message.bytes();
+                // It may have been sent before the restart.
+                Slot::Sent(item)
+            }
+            None => Slot::Released,
+        });
+    }
+
+    /// A new connection: what is under way is sent again from the front.
+    pub(crate) const fn rewind(&mut self) {
+        self.sent = 0;
+    }
+
+    /// What to send next, if the window allows; places that expired are told to `expired`.
+    pub(crate) fn next(
+        &mut self,
+        window: usize,
+        now: Timestamp,
+        mut expired: impl FnMut(u64),
+    ) -> Option<Next<'_>> {
+        loop {
+            self.trim();
+            if self.sent >= window {
+                return None;
+            }
+            let place = self.first + self.sent as u64;
+            let slot = self.slots.get_mut(self.sent)?;
+            self.sent += 1;
+            let lapsed = match slot {
+                Slot::Waiting(item) => item.message.is_over(now).then(|| item.message.bytes()),
+                _ => None,
+            };
+            if let Some(bytes) = lapsed {
+                self.bytes -= bytes;
+                *slot = Slot::Over;
+                expired(place);
+                continue;
+            }
+            if matches!(slot, Slot::Over) {
+                continue;
+            }
+            return self.send(place);
+        }
+    }
+
+    fn send(&mut self, place: u64) -> Option<Next<'_>> {
+        let packet_id = packet_id(place);
+        let index = usize::try_from(place - self.first).ok()?;
+        let slot = self.slots.get_mut(index)?;
+        let dup = matches!(slot, Slot::Sent(_));
+        match std::mem::replace(slot, Slot::Over) {
+            Slot::Waiting(item) | Slot::Sent(item) => {
+                *slot = Slot::Sent(item);
+                let Slot::Sent(item) = slot else { return None };
+                Some(Next::Publish { packet_id, item, dup })
+            }
+            other => {
+                *slot = other;
+                Some(Next::Release(packet_id))
+            }
+        }
+    }
+
+    /// PUBACK, or a PUBREC that says no.
+    pub(crate) fn finish(&mut self, packet_id: PacketId, qos: Qos) -> Acked {
+        let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
+        let bytes = match slot {
+            Slot::Sent(item) if item.qos == qos => item.message.bytes(),
+            _ => return Acked::Unknown,
+        };
+        *slot = Slot::Over;
+        self.bytes -= bytes;
+        self.trim();
+        Acked::Over(place)
+    }
+
+    /// PUBREC.
+    pub(crate) fn release(&mut self, packet_id: PacketId) -> Acked {
+        let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
+        let bytes = match slot {
+            Slot::Sent(item) if item.qos == Qos::ExactlyOnce => item.message.bytes(),
+            Slot::Released => return Acked::Again,
+            _ => return Acked::Unknown,
+        };
+        *slot = Slot::Released;
+        self.bytes -= bytes;
+        Acked::Released(place)
+    }
+
+    /// PUBCOMP.
+    pub(crate) fn complete(&mut self, packet_id: PacketId) -> Acked {
+        let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
+        if !matches!(slot, Slot::Released) {
+            return Acked::Unknown;
+        }
+        *slot = Slot::Over;
+        self.trim();
+        Acked::Over(place)
+    }
+
+    /// The places that are not over, for their rows to be dropped.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u64> {
+        let live = self.slots.iter().enumerate().filter(|(_, slot)| !matches!(slot, Slot::Over));
+        live.map(|(index, _)| self.first + index as u64)
+    }
+
+    fn find(&mut self, packet_id: PacketId) -> Option<(u64, &mut Slot)> {
+        let front = u64::from(self::packet_id(self.first).get());
+        let index = (u64::from(packet_id.get()) + IDS - front) % IDS;
+        let place = self.first + index;
+        let index = usize::try_from(index).ok().filter(|index| *index < self.sent)?;
+        Some((place, self.slots.get_mut(index)?))
+    }
+
+    fn trim(&mut self) {
+        while self.sent > 0 && matches!(self.slots.front(), Some(Slot::Over)) {
+            self.slots.pop_front();
+            self.first += 1;
+            self.sent -= 1;
+        }
+        // An idle session gives back what a burst made it take.
+        if self.slots.is_empty() && self.slots.capacity() > 64 {
+            self.slots = VecDeque::new();
+        }
+    }
+}
+
+const IDS: u64 = u16::MAX as u64;
+
+fn packet_id(place: u64) -> PacketId {
+    let id = u16::try_from(place % IDS).unwrap_or_default() + 1;
+    NonZeroU16::new(id).unwrap_or(NonZeroU16::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::message;
+
+    const NOW: Timestamp = Timestamp::from_s(1_000);
+
+    fn item(text: &str, qos: Qos) -> Item {
+        let message = Arc::new(message("a", text, qos));
+        Item { message, qos, retain: false, ids: Box::default() }
+    }
+
+    fn sent(queue: &mut Queue, window: usize) -> Vec<(u16, bool)> {
+        let mut all = Vec::new();
+        while let Some(next) = queue.next(window, NOW, |_| {}) {
+            all.push(match next {
+                Next::Publish { packet_id, dup, .. } => (packet_id.get(), dup),
+                Next::Release(packet_id) => (packet_id.get() + 10_000, false),
+            });
+        }
+        all
+    }
+
+    fn id(number: u16) -> PacketId {
+        NonZeroU16::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_window_is_kept_and_moves_with_acknowledgements() {
+        let mut queue = Queue::default();
+        for text in ["1", "2", "3", "4"] {
+            queue.push(item(text, Qos::AtLeastOnce));
+        }
+        assert_eq!(sent(&mut queue, 2), [(1, false), (2, false)]);
+        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over(1));
+        assert_eq!(sent(&mut queue, 2), [], "the first is still under way");
+        assert_eq!(queue.finish(id(1), Qos::AtLeastOnce), Acked::Over(0));
+        assert_eq!(queue.finish(id(1), Qos::AtLeastOnce), Acked::Unknown);
+        assert_eq!(sent(&mut queue, 2), [(3, false), (4, false)]);
+        assert_eq!(queue.finish(id(3), Qos::ExactlyOnce), Acked::Unknown, "the wrong packet");
+        assert!(queue.bytes() > 0);
+        assert_eq!(queue.finish(id(3), Qos::AtLeastOnce), Acked::Over(2));
+        assert_eq!(queue.finish(id(4), Qos::AtLeastOnce), Acked::Over(3));
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_under_way_is_sent_again_under_its_identifier() {
+        let mut queue = Queue::default();
+        for text in ["1", "2", "3"] {
+            queue.push(item(text, Qos::ExactlyOnce));
+        }
+        assert_eq!(sent(&mut queue, 2), [(1, false), (2, false)]);
+        assert_eq!(queue.release(id(1)), Acked::Released(0));
+        assert_eq!(queue.release(id(1)), Acked::Again);
+        assert_eq!(queue.complete(id(2)), Acked::Unknown, "no PUBREC yet");
+        queue.rewind();
+        assert_eq!(sent(&mut queue, 9), [(10_001, false), (2, true), (3, false)]);
+        assert_eq!(queue.complete(id(1)), Acked::Over(0));
+        assert_eq!(queue.places().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn identifiers_go_round_and_never_meet_one_under_way() {
+        let mut queue = Queue::default();
+        for _ in 0..3 * 65_535 {
+            queue.push(item("x", Qos::AtLeastOnce));
+            let now = sent(&mut queue, 3);
+            let last = now.last().unwrap().0;
+            if queue.len() == 3 {
+                let oldest = (u32::from(last) + 65_535 - 1 - 2) % 65_535 + 1;
+                let oldest = id(u16::try_from(oldest).unwrap());
+                assert!(matches!(queue.finish(oldest, Qos::AtLeastOnce), Acked::Over(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_expired_is_passed_over_unless_it_was_sent() {
+        let mut queue = Queue::default();
+        let mut old = message("a", "old", Qos::AtLeastOnce);
+        old.expires = Some(NOW);
+        let message = Arc::new(old);
+        queue.push(Item { message, qos: Qos::AtLeastOnce, retain: false, ids: Box::default() });
+        queue.push(item("new", Qos::AtLeastOnce));
+        let mut gone = Vec::new();
+        assert!(matches!(queue.next(9, NOW, |place| gone.push(place)), Some(Next::Publish { .. })));
+        assert_eq!(gone, [0]);
+        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over(1));
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn it_comes_back_from_a_file() {
+        let mut queue = Queue::default();
+        queue.recall(7, Some(item("7", Qos::AtLeastOnce)));
+        queue.recall(9, None);
+        queue.recall(10, Some(item("10", Qos::ExactlyOnce)));
+        assert_eq!(sent(&mut queue, 9), [(8, true), (10_010, false), (11, true)]);
+        assert_eq!(queue.push(item("11", Qos::AtLeastOnce)), 11);
+    }
+
+    #[test]
+    fn a_hostile_identifier_finds_nothing() {
+        let mut queue = Queue::default();
+        queue.push(item("1", Qos::AtLeastOnce));
+        for number in [1, 2, 65_535] {
+            assert_eq!(queue.finish(id(number), Qos::AtLeastOnce), Acked::Unknown, "not sent yet");
+        }
+        sent(&mut queue, 9);
+        for number in [2, 3, 65_535] {
+            assert_eq!(queue.finish(id(number), Qos::AtLeastOnce), Acked::Unknown);
+            assert_eq!(queue.release(id(number)), Acked::Unknown);
+            assert_eq!(queue.complete(id(number)), Acked::Unknown);
+        }
+    }
+}

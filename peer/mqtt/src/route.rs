@@ -1,0 +1,182 @@
+//! Who gets what is published on a topic, found once and asked often.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytestring::ByteString;
+
+use crate::codec::{Options, Qos};
+use crate::journal::Journal;
+use crate::message::SessionId;
+use crate::publication::Publication;
+use crate::receipt::Receipt;
+use crate::session::{Delivered, Session, Terms};
+use crate::trie::Trie;
+
+/// All subscriptions of this peer: by the group that shares one (or none), then by session.
+pub(crate) type Topics = Trie<(ByteString, SessionId), Subscriber>;
+
+/// One subscription in the tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscriber {
+    pub(crate) session: Arc<Session>,
+    pub(crate) options: Options,
+    pub(crate) id: Option<u32>,
+    /// With its group, as the client wrote it: what one message is shared by.
+    pub(crate) shared: Option<ByteString>,
+}
+
+/// The receivers of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    each: Vec<Target>,
+    /// Of each of these one.
+    groups: BTreeMap<ByteString, Vec<Target>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    session: Arc<Session>,
+    as_published: bool,
+    plain: Terms,
+    retained: Terms,
+}
+
+/// What became of a message on this peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Spread {
+    /// Whether anybody has it.
+    pub(crate) taken: bool,
+    /// Whether somebody who was owed it had no room.
+    pub(crate) refused: bool,
+}
+
+/// How a message is handed out.
+pub(crate) struct Spreading<'s> {
+    pub(crate) publication: &'s mut Publication,
+    pub(crate) receipt: &'s mut Option<Arc<Receipt>>,
+    /// Sessions that its publisher should wait for.
+    pub(crate) full: &'s mut Vec<Arc<Session>>,
+    pub(crate) journal: &'s Journal,
+    /// Whose turn it is in groups.
+    pub(crate) turn: &'s AtomicUsize,
+}
+
+impl Route {
+    /// Finds the receivers of a topic; `from` does not hear itself where it asked not to (§3.8.3.1).
+    pub(crate) fn find(topics: &Topics, topic: &str, from: Option<SessionId>) -> Self {
+        let mut merged: BTreeMap<SessionId, Target> = BTreeMap::new();
+        let mut groups: BTreeMap<ByteString, Vec<Target>> = BTreeMap::new();
+        topics.matches(topic, |(_, id), subscriber| {
+            if let Some(shared) = &subscriber.shared {
+                groups.entry(shared.clone()).or_default().push(Target::new(subscriber));
+            } else if !(subscriber.options.no_local && from == Some(*id)) {
+                match merged.get_mut(id) {
+                    Some(target) => target.merge(subscriber),
+                    None => drop(merged.insert(*id, Target::new(subscriber))),
+                }
+            }
+        });
+        Self { each: merged.into_values().collect(), groups }
+    }
+
+    /// The groups that share it here.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &ByteString> {
+        self.groups.keys()
+    }
+
+    /// Hands a message to every receiver that does not share it.
+    pub(crate) fn spread(&self, spreading: &mut Spreading<'_>) -> Spread {
+        let mut result = Spread::default();
+        for target in &self.each {
+            result.note(spreading.hand(target));
+        }
+        result
+    }
+
+    /// Hands it to one member of a group: the next that is connected, or else the next.
+    pub(crate) fn share(&self, group: &ByteString, spreading: &mut Spreading<'_>) -> Spread {
+        let mut result = Spread::default();
+        let Some(members) = self.groups.get(group) else { return result };
+        let turn = spreading.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
+        let (before, after) = members.split_at(turn);
+        let ready = |target: &&Target| {
+            target.session.lock().online.as_ref().is_some_and(|online| !online.lagging)
+        };
+        let round = || after.iter().chain(before);
+        for target in round().filter(ready).chain(round().filter(|target| !ready(target))) {
+            let delivered = spreading.hand(target);
+            if matches!(delivered, Delivered::Taken | Delivered::Full) {
+                result.note(delivered);
+                return result;
+            }
+        }
+        result
+    }
+}
+
+impl Spreading<'_> {
+    fn hand(&mut self, target: &Target) -> Delivered {
+        let retain = self.publication.message.retain && target.as_published;
+        let terms = if retain { &target.retained } else { &target.plain };
+        let delivered =
+            target.session.deliver(self.publication, terms, self.receipt, self.journal);
+        if delivered == Delivered::Full {
+            self.full.push(Arc::clone(&target.session));
+        }
+        delivered
+    }
+}
+
+impl Spread {
+    fn note(&mut self, delivered: Delivered) {
+        self.taken |= matches!(delivered, Delivered::Taken | Delivered::Full);
+        self.refused |= delivered == Delivered::Refused;
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { taken: self.taken || other.taken, refused: self.refused || other.refused }
+    }
+}
+
+impl Target {
+    fn new(subscriber: &Subscriber) -> Self {
+        let terms = |retain| Terms {
+            qos: subscriber.options.qos,
+            retain,
+            ids: subscriber.id.into_iter().collect(),
+        };
+        Self {
+            session: Arc::clone(&subscriber.session),
+            as_published: subscriber.options.retain_as_published,
+            plain: terms(false),
+            retained: terms(true),
+        }
+    }
+
+    /// Overlapping subscriptions are one delivery with all their identifiers (§3.3.4).
+    fn merge(&mut self, subscriber: &Subscriber) {
+        self.as_published |= subscriber.options.retain_as_published;
+        for terms in [&mut self.plain, &mut self.retained] {
+            terms.qos = terms.qos.max(subscriber.options.qos);
+            let mut ids = std::mem::take(&mut terms.ids).into_vec();
+            ids.extend(subscriber.id);
+            terms.ids = ids.into_boxed_slice();
+        }
+    }
+}
+
+/// The terms on which a retained message goes to a new subscription.
+pub(crate) fn retained_terms(options: Options, id: Option<u32>) -> Terms {
+    Terms { qos: options.qos, retain: true, ids: id.into_iter().collect() }
+}
+
+/// The quality of service that a subscription is granted.
+pub(crate) const fn granted(qos: Qos) -> crate::codec::Reason {
+    match qos {
+        Qos::AtMostOnce => crate::codec::Reason::Success,
+        Qos::AtLeastOnce => crate::codec::Reason::GrantedQos1,
+        Qos::ExactlyOnce => crate::codec::Reason::GrantedQos2,
+    }
+}

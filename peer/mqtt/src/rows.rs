@@ -1,0 +1,122 @@
+//! Sessions and what waits in them, as rows of a file.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use minicbor::{Decode, Encode};
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use crate::codec::{Options, Qos, RetainHandling};
+use crate::message::{Message, Record};
+use crate::queue::Item;
+use crate::session::{Inside, Owner, Subscription};
+use crate::topic::Wanted;
+
+impl Item {
+    pub(crate) fn to_row(&self) -> Vec<u8> {
+        let row = ItemRow {
+            message: self.message.to_record(),
+            qos: self.qos.bits(),
+            retain: self.retain,
+            ids: self.ids.to_vec(),
+        };
+        minicbor::to_vec(row).unwrap_or_default()
+    }
+
+    pub(crate) fn from_row(bytes: &[u8]) -> Option<Self> {
+        let row: ItemRow<'_> = minicbor::decode(bytes).ok()?;
+        Some(Self {
+            message: Arc::new(Message::from_record(&row.message)?),
+            qos: Qos::from_bits(row.qos)?,
+            retain: row.retain,
+            ids: row.ids.into(),
+        })
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct ItemRow<'r> {
+    #[b(0)]
+    message: Record<'r>,
+    #[n(1)]
+    qos: u8,
+    #[n(2)]
+    retain: bool,
+    #[n(3)]
+    ids: Vec<u32>,
+}
+
+/// A session without its queue.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct SessionRow {
+    #[n(0)]
+    identity: String,
+    #[n(1)]
+    client: String,
+    #[n(2)]
+    pub(crate) expiry_s: u32,
+    #[n(3)]
+    pub(crate) left: Option<Timestamp>,
+    #[n(4)]
+    subscriptions: Vec<SubscriptionRow>,
+}
+
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+struct SubscriptionRow {
+    #[n(0)]
+    filter: String,
+    /// As in a SUBSCRIBE (§3.8.3.1).
+    #[n(1)]
+    options: u8,
+    #[n(2)]
+    id: Option<u32>,
+}
+
+impl SessionRow {
+    pub(crate) fn of(owner: &Owner, inside: &Inside) -> Self {
+        let subscriptions = inside.subscriptions.iter().map(|(filter, kept)| SubscriptionRow {
+            filter: filter.to_string(),
+            options: kept.options.bits(),
+            id: kept.id,
+        });
+        Self {
+            identity: owner.identity.to_string(),
+            client: owner.client.to_string(),
+            expiry_s: inside.expiry_s,
+            left: inside.left,
+            subscriptions: subscriptions.collect(),
+        }
+    }
+
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        let identity = Arc::new(NodeName::parse(&self.identity).ok()?);
+        Some(Owner { identity, client: ByteString::from(self.client.as_str()) })
+    }
+
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (ByteString, Subscription)> {
+        self.subscriptions.iter().filter_map(|row| {
+            let kept = Subscription {
+                wanted: Wanted::parse(&row.filter)?,
+                options: options(row.options)?,
+                id: row.id,
+            };
+            Some((ByteString::from(row.filter.as_str()), kept))
+        })
+    }
+}
+
+const fn options(bits: u8) -> Option<Options> {
+    let Some(qos) = Qos::from_bits(bits & 3) else { return None };
+    let retain_handling = match bits >> 4 {
+        0 => RetainHandling::Always,
+        1 => RetainHandling::IfNew,
+        2 => RetainHandling::Never,
+        _ => return None,
+    };
+    let (no_local, retain_as_published) = (bits & 4 != 0, bits & 8 != 0);
+    Some(Options { qos, no_local, retain_as_published, retain_handling })
+}

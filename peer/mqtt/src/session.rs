@@ -1,0 +1,325 @@
+//! One session: its subscriptions, what waits for it, and the connection it has or has not.
+//!
+//! Publishers deliver into it and the connection's task pumps it empty; both hold its lock only for
+//! a copy. QoS 0 is written at once as the bytes that the socket gets, and is bounded by them;
+//! QoS 1 and 2 wait in the queue and are written when the client's window has room.
+//!
+//! **Invariant:** a session has at most one connection, and a connection that lost it to another
+//! changes nothing in it any more.
+//! **Invariant:** a session whose end was told takes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytestring::ByteString;
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use crate::codec::{Options, Outgoing, PacketId, Qos, Reason, Version, encode_publish};
+use crate::journal::{Change, Journal, Table, key};
+use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX};
+use crate::message::{Message, SessionId};
+use crate::publication::Publication;
+use crate::pump::{Pump, Pumped};
+use crate::queue::{Acked, Item, Queue};
+use crate::receipt::Receipt;
+use crate::topic::Wanted;
+
+/// Whose a session is: nobody takes over another identity's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The certificate's node.
+    pub identity: Arc<NodeName>,
+    /// The client's identifier.
+    pub client: ByteString,
+}
+
+/// A subscription as the session keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) wanted: Wanted,
+    pub(crate) options: Options,
+    pub(crate) id: Option<u32>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number.
+    pub(crate) id: SessionId,
+    /// Whose.
+    pub(crate) owner: Owner,
+    pub(crate) inside: Mutex<Inside>,
+}
+
+/// What a session holds.
+#[derive(Debug, Default)]
+pub(crate) struct Inside {
+    pub(crate) online: Option<Online>,
+    pub(crate) subscriptions: BTreeMap<ByteString, Subscription>,
+    pub(crate) queue: Queue,
+    /// Identifiers of QoS 2 that came and are not released (§4.3.3).
+    pub(crate) received: BTreeSet<PacketId>,
+    /// Session Expiry Interval; with 0 it ends with its connection.
+    pub(crate) expiry_s: u32,
+    /// Since when it has no connection.
+    pub(crate) left: Option<Timestamp>,
+    pub(crate) ended: bool,
+    /// Messages that found no room.
+    pub(crate) dropped: u64,
+    /// Bytes its queue may hold.
+    pub(crate) bytes_max: usize,
+}
+
+/// The connection of a session.
+#[derive(Debug)]
+pub(crate) struct Online {
+    /// Its number: who holds another one has lost the session.
+    pub(crate) connection: u64,
+    pub(crate) version: Version,
+    /// What is to be written to the socket next.
+    pub(crate) out: Vec<u8>,
+    /// Whom to wake when there is something.
+    pub(crate) waker: Option<Waker>,
+    /// How many messages of QoS 1 and 2 may be under way.
+    pub(crate) window: usize,
+    /// Larger packets the client does not take.
+    pub(crate) packet_bytes_max: usize,
+    /// Topics that have a number towards the client.
+    pub(crate) aliases: Aliases,
+    /// It did not keep up: nobody waits for it until it has.
+    pub(crate) lagging: bool,
+    /// Publishers that wait until it keeps up.
+    pub(crate) held: Vec<Waker>,
+    /// It is to end, and why.
+    pub(crate) end: Option<Reason>,
+}
+
+/// Numbers for topics towards a client (§3.3.2.3.4): first come, first numbered.
+#[derive(Debug, Default)]
+pub(crate) struct Aliases {
+    pub(crate) max: u16,
+    pub(crate) known: BTreeMap<ByteString, u16>,
+}
+
+impl Aliases {
+    /// The alias for a topic, and whether the topic has to be said with it.
+    pub(crate) fn of(&mut self, topic: &ByteString) -> Option<(u16, bool)> {
+        if let Some(alias) = self.known.get(topic) {
+            return Some((*alias, false));
+        }
+        let next = u16::try_from(self.known.len()).ok()?.checked_add(1)?;
+        (next <= self.max).then(|| {
+            self.known.insert(topic.clone(), next);
+            (next, true)
+        })
+    }
+}
+
+/// How a message is wanted by one of those that it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) ids: Box<[u32]>,
+}
+
+/// What became of a message at one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It is the session's.
+    Taken,
+    /// It is, and its publisher should wait a little.
+    Full,
+    /// There was no room, or nobody to take it.
+    Dropped,
+    /// The session refuses for want of room what it was owed.
+    Refused,
+}
+
+impl Session {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives it a message. `receipt` is held until a session that lasts has it on the disk.
+    pub(crate) fn deliver(
+        &self,
+        publication: &mut Publication,
+        terms: &Terms,
+        receipt: &mut Option<Arc<Receipt>>,
+        journal: &Journal,
+    ) -> Delivered {
+        let mut inside = self.lock();
+        if inside.ended {
+            return Delivered::Dropped;
+        }
+        let qos = terms.qos.min(publication.message.qos);
+        if qos == Qos::AtMostOnce {
+            return inside.deliver_now(publication, terms);
+        }
+        if inside.is_full(publication.message.bytes()) {
+            inside.dropped += 1;
+            return Delivered::Refused;
+        }
+        let message = Arc::clone(publication.kept());
+        let item = Item { message, qos, retain: terms.retain, ids: terms.ids.clone() };
+        let record = (inside.expiry_s > 0).then(|| item.to_row());
+        let place = inside.queue.push(item);
+        if let Some(row) = record {
+            let receipt = receipt.get_or_insert_default();
+            let (row, hold) = (Change::Added(row), receipt.hold());
+            journal.write(Table::Queue, key(self.id, place), row, Some(hold));
+        }
+        inside.wake();
+        let behind = inside.queue.bytes() > OUT_BYTES_HIGH * 4;
+        let held = behind && inside.online.as_ref().is_some_and(|online| !online.lagging);
+        if held { Delivered::Full } else { Delivered::Taken }
+    }
+
+    /// Whether a publisher need not wait for it any more; if it has to, `waker` is woken then.
+    pub(crate) fn keeps_up(&self, waker: &Waker) -> bool {
+        let mut inside = self.lock();
+        let behind = inside.queue.bytes() > OUT_BYTES_HIGH * 2;
+        let Some(online) = &mut inside.online else { return true };
+        if online.lagging || (online.out.len() < OUT_BYTES_HIGH / 2 && !behind) {
+            return true;
+        }
+        online.held.push(waker.clone());
+        false
+    }
+
+    /// It was waited for long enough.
+    pub(crate) fn leave_behind(&self) {
+        if let Some(online) = &mut self.lock().online {
+            online.lagging = true;
+        }
+    }
+
+    /// Writes what is due for the connection into `out`, and remembers whom to wake for more.
+    pub(crate) fn pump(&self, pump: &mut Pump<'_>, waker: &Waker) -> Pumped {
+        let mut inside = self.lock();
+        let Inside { online, queue, expiry_s, .. } = &mut *inside;
+        let Some(online) = online.as_mut().filter(|o| o.connection == pump.connection) else {
+            return Pumped::Lost;
+        };
+        pump.fill(self.id, *expiry_s > 0, online, queue);
+        if let Some(reason) = online.end {
+            return Pumped::End(reason);
+        }
+        match &mut online.waker {
+            Some(known) if known.will_wake(waker) => {}
+            place => *place = Some(waker.clone()),
+        }
+        let waiting = std::mem::take(&mut online.held);
+        drop(inside);
+        waiting.into_iter().for_each(Waker::wake);
+        Pumped::Done
+    }
+
+    /// The client acknowledged something; the row of what is over goes.
+    pub(crate) fn acknowledge(
+        &self,
+        journal: &Journal,
+        act: impl FnOnce(&mut Queue) -> Acked,
+    ) -> Acked {
+        let mut inside = self.lock();
+        let acked = act(&mut inside.queue);
+        if inside.expiry_s > 0 {
+            match acked {
+                Acked::Over(place) => {
+                    journal.write(Table::Queue, key(self.id, place), Change::Gone, None);
+                }
+                Acked::Released(place) => {
+                    let row = Change::Put(Vec::new());
+                    journal.write(Table::Queue, key(self.id, place), row, None);
+                }
+                Acked::Again | Acked::Unknown => {}
+            }
+        }
+        acked
+    }
+
+    /// Ends its connection for a reason that the client is told.
+    pub(crate) fn end_connection(&self, reason: Reason) {
+        let mut inside = self.lock();
+        if let Some(online) = &mut inside.online {
+            online.end = Some(reason);
+        }
+        inside.wake();
+    }
+}
+
+impl Inside {
+    fn is_full(&self, more: usize) -> bool {
+        self.queue.len() >= QUEUE_COUNT_MAX || self.queue.bytes() + more > self.bytes_max
+    }
+
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.online.as_mut().and_then(|online| online.waker.take()) {
+            waker.wake();
+        }
+    }
+
+    /// QoS 0: into the bytes for the socket, or nowhere.
+    fn deliver_now(&mut self, publication: &mut Publication, terms: &Terms) -> Delivered {
+        let Some(online) = &mut self.online else { return Delivered::Dropped };
+        if online.out.len() > OUT_BYTES_MAX || (online.lagging && online.out.len() > OUT_BYTES_HIGH)
+        {
+            self.dropped += 1;
+            return Delivered::Dropped;
+        }
+        let plain = !terms.retain && terms.ids.is_empty() && online.aliases.max == 0;
+        let before = online.out.len();
+        if plain {
+            let bytes = publication.encoded(online.version);
+            if bytes.len() > online.packet_bytes_max {
+                return Delivered::Dropped;
+            }
+            online.out.extend_from_slice(bytes);
+        } else {
+            write(online, &publication.message, terms, publication.expiry_s());
+        }
+        let (length, lagging) = (online.out.len(), online.lagging);
+        if before == 0 {
+            self.wake();
+        }
+        if length > OUT_BYTES_HIGH && !lagging { Delivered::Full } else { Delivered::Taken }
+    }
+}
+
+/// Writes a message of QoS 0 with what is the receiver's own.
+fn write(online: &mut Online, message: &Message, terms: &Terms, expiry_s: Option<u32>) {
+    let item = Outgoing {
+        dup: false,
+        qos: Qos::AtMostOnce,
+        retain: terms.retain,
+        topic: &message.topic,
+        packet_id: None,
+        alias: None,
+        expiry_s,
+        subscription_ids: &terms.ids,
+        properties: &message.properties,
+        payload: &message.payload,
+    };
+    online.write(item, &message.topic);
+}
+
+impl Online {
+    /// Writes a PUBLISH, with an alias if there is one; one that is larger than the client takes is
+    /// as if it had been sent (§3.1.2.11.4).
+    pub(crate) fn write(&mut self, mut publish: Outgoing<'_>, topic: &ByteString) -> bool {
+        if crate::codec::publish_bytes(&publish, self.version) + 3 > self.packet_bytes_max {
+            return false;
+        }
+        if self.aliases.max > 0 {
+            if let Some((alias, said)) = self.aliases.of(topic) {
+                publish.alias = std::num::NonZeroU16::new(alias);
+                publish.topic = if said { topic } else { "" };
+            }
+        }
+        encode_publish(&publish, self.version, &mut self.out);
+        true
+    }
+}
