@@ -130,6 +130,10 @@ impl Broker {
         (rights.0, Arc::clone(&rights.1))
     }
 
+    pub(crate) fn rights_number(&self) -> u64 {
+        self.rights.read().unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// A new policy: subscriptions that it does not allow any more end.
     pub fn set_rights(&self, rights: Rights) {
         {
@@ -153,13 +157,8 @@ impl Broker {
         full: &mut Vec<Arc<Session>>,
     ) -> Spread {
         let retained = !publication.message.retain || self.retain(publication, receipt);
-        let mut spreading = Spreading {
-            publication,
-            receipt,
-            full,
-            journal: &self.journal,
-            turn: &self.turn,
-        };
+        let mut spreading =
+            Spreading { publication, receipt, full, journal: &self.journal, turn: &self.turn };
         let mut spread = route.spread(&mut spreading);
         for group in route.groups() {
             spread = spread.and(route.share(group, &mut spreading));

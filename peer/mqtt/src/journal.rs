@@ -83,13 +83,12 @@ impl Journal {
     pub fn write(&self, table: Table, key: Vec<u8>, change: Change, hold: Option<Hold>) {
         let mut gathered = self.lock();
         let changes = &mut gathered.group.changes;
-        if change == Change::Gone {
-            if let Some(Change::Added(_)) = changes.get(&(table, key.clone())) {
-                changes.remove(&(table, key));
-                return;
-            }
+        let row = (table, key);
+        if change == Change::Gone && matches!(changes.get(&row), Some(Change::Added(_))) {
+            changes.remove(&row);
+            return;
         }
-        changes.insert((table, key), change);
+        changes.insert(row, change);
         gathered.group.holds.extend(hold);
         if let Some(waker) = gathered.waker.take() {
             drop(gathered);

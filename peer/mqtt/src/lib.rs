@@ -4,16 +4,32 @@
 //! shared between connections stands behind locks of the standard library, because one connection
 //! hands a message to another without asking a third.
 
+mod broker;
+mod client;
 pub mod codec;
+mod counters;
+mod identity;
 pub mod journal;
 pub mod limits;
 mod message;
+mod publication;
+mod pump;
 mod queue;
 mod receipt;
+mod retained;
+mod route;
+mod rows;
+mod session;
 mod topic;
 mod trie;
 
+pub use broker::{Bounds, Broker, Settings};
+pub use client::{Client, Door, State};
+pub use counters::{Counter, Counters};
+pub use identity::{Identity, Rights};
 pub use message::{Message, Record, SessionId};
+pub use publication::Publication;
 pub use receipt::{Hold, Receipt};
+pub use retained::{NotRetained, Retained, RetainedBounds, Shelf, Stamp};
 pub use topic::{Wanted, is_publishable};
 pub use trie::Trie;

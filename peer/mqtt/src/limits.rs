@@ -30,6 +30,9 @@ pub const ALIAS_MAX: u16 = 32;
 /// Bytes written for a client and not yet taken by its socket, above which a publisher is held.
 pub const OUT_BYTES_HIGH: usize = 256 * 1024;
 
+/// Bytes that a connection's empty buffer may keep: an idle one costs less than its socket.
+pub const OUT_BYTES_KEPT: usize = 1024 * 1024;
+
 /// And above which QoS 0 is dropped for it.
 pub const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 

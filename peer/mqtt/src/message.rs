@@ -162,10 +162,15 @@ mod tests {
     #[test]
     fn time_left_is_rounded_up_and_never_nothing() {
         let mut sent = message("a", "", Qos::AtMostOnce);
-        assert_eq!((sent.expiry_s(Timestamp::from_s(9)), sent.is_over(Timestamp::MAX)), (None, false));
+        assert_eq!(
+            (sent.expiry_s(Timestamp::from_s(9)), sent.is_over(Timestamp::MAX)),
+            (None, false)
+        );
         sent.expires = Some(Timestamp::from_ms(10_000));
         assert_eq!(sent.expiry_s(Timestamp::from_ms(8_999)), Some(2));
         assert_eq!(sent.expiry_s(Timestamp::from_ms(9_999)), Some(1));
-        assert!(!sent.is_over(Timestamp::from_ms(9_999)) && sent.is_over(Timestamp::from_ms(10_000)));
+        assert!(
+            !sent.is_over(Timestamp::from_ms(9_999)) && sent.is_over(Timestamp::from_ms(10_000))
+        );
     }
 }

@@ -4,7 +4,7 @@ use shared::time::Timestamp;
 
 use crate::codec::{Ack, Outgoing, Packet, Reason, encode};
 use crate::journal::{Change, Journal, Table, key};
-use crate::limits::OUT_BYTES_HIGH;
+use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_KEPT};
 use crate::message::SessionId;
 use crate::queue::{Acked, Next, Queue};
 use crate::session::Online;
@@ -13,7 +13,7 @@ use crate::session::Online;
 pub(crate) struct Pump<'p> {
     /// Whose connection asks.
     pub(crate) connection: u64,
-    /// Where the bytes go; empty, or this is not called.
+    /// Where the bytes go, behind what is there.
     pub(crate) out: &'p mut Vec<u8>,
     pub(crate) now: Timestamp,
     pub(crate) journal: &'p Journal,
@@ -73,18 +73,24 @@ impl Pump<'_> {
             };
             match unsendable {
                 None => self.sent += 1,
-                Some((packet_id, qos)) => {
-                    if let Acked::Over(place) = queue.finish(packet_id, qos) {
-                        if lasts {
-                            let row = key(session, place);
-                            self.journal.write(Table::Queue, row, Change::Gone, None);
-                        }
+                Some((packet_id, qos)) => match queue.finish(packet_id, qos) {
+                    Acked::Over(place) if lasts => {
+                        let row = key(session, place);
+                        self.journal.write(Table::Queue, row, Change::Gone, None);
                     }
-                }
+                    _ => {}
+                },
             }
         }
         online.lagging = false;
-        self.out.clear();
-        std::mem::swap(self.out, &mut online.out);
+        if self.out.is_empty() {
+            std::mem::swap(self.out, &mut online.out);
+        } else {
+            self.out.append(&mut online.out);
+        }
+        // A burst does not leave its buffer behind.
+        if online.out.capacity() > OUT_BYTES_KEPT {
+            online.out = Vec::new();
+        }
     }
 }

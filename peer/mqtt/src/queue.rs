@@ -76,11 +76,6 @@ impl Queue {
         self.bytes
     }
 
-    /// Messages under way.
-    pub(crate) const fn under_way(&self) -> usize {
-        self.sent
-    }
-
     /// Appends a message; gives its place.
     pub(crate) fn push(&mut self, item: Item) -> u64 {
         self.bytes += item.message.bytes();

@@ -120,8 +120,7 @@ impl Spreading<'_> {
     fn hand(&mut self, target: &Target) -> Delivered {
         let retain = self.publication.message.retain && target.as_published;
         let terms = if retain { &target.retained } else { &target.plain };
-        let delivered =
-            target.session.deliver(self.publication, terms, self.receipt, self.journal);
+        let delivered = target.session.deliver(self.publication, terms, self.receipt, self.journal);
         if delivered == Delivered::Full {
             self.full.push(Arc::clone(&target.session));
         }

@@ -1,13 +1,16 @@
 //! Sessions and what waits in them, as rows of a file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytestring::ByteString;
 use minicbor::{Decode, Encode};
-use shared::name::NodeName;
+use shared::cert::Attributes;
+use shared::name::{Label, NodeName};
 use shared::time::Timestamp;
 
 use crate::codec::{Options, Qos, RetainHandling};
+use crate::identity::Identity;
 use crate::message::{Message, Record};
 use crate::queue::Item;
 use crate::session::{Inside, Owner, Subscription};
@@ -62,6 +65,10 @@ pub(crate) struct SessionRow {
     pub(crate) left: Option<Timestamp>,
     #[n(4)]
     subscriptions: Vec<SubscriptionRow>,
+    #[n(5)]
+    groups: Vec<String>,
+    #[n(6)]
+    roles: Vec<String>,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -89,7 +96,18 @@ impl SessionRow {
             expiry_s: inside.expiry_s,
             left: inside.left,
             subscriptions: subscriptions.collect(),
+            groups: labels(inside, |attributes| &attributes.groups),
+            roles: labels(inside, |attributes| &attributes.roles),
         }
+    }
+
+    /// Who was connected last.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let name = Arc::new(NodeName::parse(&self.identity).ok()?);
+        let parse =
+            |texts: &[String]| texts.iter().filter_map(|text| Label::parse(text).ok()).collect();
+        let attributes = Attributes { groups: parse(&self.groups), roles: parse(&self.roles) };
+        Some(Identity { name, attributes })
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
@@ -107,6 +125,12 @@ impl SessionRow {
             Some((ByteString::from(row.filter.as_str()), kept))
         })
     }
+}
+
+fn labels(inside: &Inside, of: impl Fn(&Attributes) -> &BTreeSet<Label>) -> Vec<String> {
+    let identity = inside.identity.as_ref();
+    let labels = identity.map(|identity| of(&identity.attributes).iter().map(ToString::to_string));
+    labels.map(Iterator::collect).unwrap_or_default()
 }
 
 const fn options(bits: u8) -> Option<Options> {

@@ -9,6 +9,7 @@
 //! **Invariant:** a session whose end was told takes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -17,6 +18,7 @@ use shared::name::NodeName;
 use shared::time::Timestamp;
 
 use crate::codec::{Options, Outgoing, PacketId, Qos, Reason, Version, encode_publish};
+use crate::identity::Identity;
 use crate::journal::{Change, Journal, Table, key};
 use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX};
 use crate::message::{Message, SessionId};
@@ -28,11 +30,11 @@ use crate::topic::Wanted;
 
 /// Whose a session is: nobody takes over another identity's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The certificate's node.
-    pub identity: Arc<NodeName>,
+    pub(crate) identity: Arc<NodeName>,
     /// The client's identifier.
-    pub client: ByteString,
+    pub(crate) client: ByteString,
 }
 
 /// A subscription as the session keeps it.
@@ -45,7 +47,7 @@ pub(crate) struct Subscription {
 
 /// One session.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Its number.
     pub(crate) id: SessionId,
     /// Whose.
@@ -70,6 +72,12 @@ pub(crate) struct Inside {
     pub(crate) dropped: u64,
     /// Bytes its queue may hold.
     pub(crate) bytes_max: usize,
+    /// Who was connected last, as the policy sees him.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// How long the will waits, and what it says.
+    pub(crate) will: Option<(u32, Arc<Message>)>,
+    /// Whether the file has, or had, a row of it.
+    pub(crate) saved: bool,
 }
 
 /// The connection of a session.
@@ -106,6 +114,9 @@ pub(crate) struct Aliases {
 impl Aliases {
     /// The alias for a topic, and whether the topic has to be said with it.
     pub(crate) fn of(&mut self, topic: &ByteString) -> Option<(u16, bool)> {
+        if self.max == 0 {
+            return None;
+        }
         if let Some(alias) = self.known.get(topic) {
             return Some((*alias, false));
         }
@@ -309,15 +320,13 @@ fn write(online: &mut Online, message: &Message, terms: &Terms, expiry_s: Option
 impl Online {
     /// Writes a PUBLISH, with an alias if there is one; one that is larger than the client takes is
     /// as if it had been sent (§3.1.2.11.4).
-    pub(crate) fn write(&mut self, mut publish: Outgoing<'_>, topic: &ByteString) -> bool {
+    pub(crate) fn write<'m>(&mut self, mut publish: Outgoing<'m>, topic: &'m ByteString) -> bool {
         if crate::codec::publish_bytes(&publish, self.version) + 3 > self.packet_bytes_max {
             return false;
         }
-        if self.aliases.max > 0 {
-            if let Some((alias, said)) = self.aliases.of(topic) {
-                publish.alias = std::num::NonZeroU16::new(alias);
-                publish.topic = if said { topic } else { "" };
-            }
+        if let Some((alias, said)) = self.aliases.of(topic) {
+            publish.alias = NonZeroU16::new(alias);
+            publish.topic = if said { topic } else { "" };
         }
         encode_publish(&publish, self.version, &mut self.out);
         true

@@ -25,12 +25,7 @@ struct Node<K, V> {
 
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
-        Self {
-            named: HashMap::new(),
-            plus: None,
-            hash: BTreeMap::new(),
-            here: BTreeMap::new(),
-        }
+        Self { named: HashMap::new(), plus: None, hash: BTreeMap::new(), here: BTreeMap::new() }
     }
 }
 
@@ -121,12 +116,7 @@ impl<K: Ord, V> Node<K, V> {
         }
     }
 
-    fn matches<'t>(
-        &'t self,
-        levels: &[&str],
-        hidden: bool,
-        found: &mut impl FnMut(&'t K, &'t V),
-    ) {
+    fn matches<'t>(&'t self, levels: &[&str], hidden: bool, found: &mut impl FnMut(&'t K, &'t V)) {
         if !hidden {
             self.hash.iter().for_each(|(key, value)| found(key, value));
         }

@@ -76,7 +76,8 @@ impl Broker {
             payload: will.payload.clone(),
             qos: will.qos,
             retain: will.retain,
-            expires: will.expiry_s.map(|s| now.plus_s(i64::from(s))),
+            // It begins to age when it is published (§3.1.3.2.4).
+            expires: will.expiry_s.map(|s| Timestamp::from_s(i64::from(s))),
             by: Arc::clone(&identity.name),
             from: None,
         });
@@ -84,13 +85,12 @@ impl Broker {
             let mut inside = session.lock();
             inside.identity = Some(Arc::clone(identity));
             inside.will = own.map(|message| (will_delay(connect), message.to_kept()));
-            inside.will_expiry_s = connect.will.as_ref().and_then(|will| will.expiry_s);
             inside.online = Some(online(connection, connect));
             inside.queue.rewind();
             inside.expiry_s = expiry_s;
             inside.bytes_max = self.settings.bounds.queue_bytes;
             inside.left = None;
-            self.save(&session, &inside);
+            self.save(&session, &mut inside);
         }
         drop(sessions);
         if let Some(will) = will {
@@ -120,9 +120,8 @@ impl Broker {
             self.end(sessions, session);
         }
         // A will that is delayed is not published if the session goes on (§3.1.3.2.2).
-        let due = |(delay_s, message): (u32, Arc<Message>)| {
-            (clean || delay_s == 0).then_some(message)
-        };
+        let due =
+            |(delay_s, message): (u32, Arc<Message>)| (clean || delay_s == 0).then_some(message);
         live.and_then(due).or_else(|| pending.filter(|_| clean).map(Arc::new))
     }
 
@@ -148,7 +147,7 @@ impl Broker {
         inside.left = Some(now);
         let will = inside.will.take().filter(|_| how == Leaving::Broken);
         let expiry_s = inside.expiry_s;
-        self.save(session, &inside);
+        self.save(session, &mut inside);
         drop(inside);
         held.into_iter().for_each(std::task::Waker::wake);
         let mut fired = None;
@@ -204,15 +203,16 @@ impl Broker {
     }
 
     /// Writes the row of a session that lasts, or drops it.
-    pub(super) fn save(&self, session: &Session, inside: &Inside) {
+    pub(super) fn save(&self, session: &Session, inside: &mut Inside) {
         if inside.ended {
             return;
         }
         let row = key(session.id, 0);
         if inside.expiry_s > 0 {
             let bytes = minicbor::to_vec(SessionRow::of(&session.owner, inside));
-            let row_bytes = Change::Put(bytes.unwrap_or_default());
-            self.journal.write(Table::Sessions, row, row_bytes, None);
+            inside.saved = true;
+            let change = Change::Put(bytes.unwrap_or_default());
+            self.journal.write(Table::Sessions, row, change, None);
         } else if inside.saved {
             self.journal.write(Table::Sessions, row, Change::Gone, None);
         }
@@ -254,7 +254,7 @@ impl Broker {
                 RetainHandling::Never => false,
             };
         inside.subscriptions.insert(text, Subscription { wanted, options, id });
-        self.save(session, &inside);
+        self.save(session, &mut inside);
         drop(inside);
         drop(topics);
         self.changed();
@@ -286,7 +286,7 @@ impl Broker {
             return Reason::NoSubscriptionExisted;
         };
         topics.remove(gone.wanted.filter.as_str(), &place_of(&gone.wanted, session));
-        self.save(session, &inside);
+        self.save(session, &mut inside);
         drop(inside);
         drop(topics);
         self.changed();
@@ -335,8 +335,7 @@ impl Sessions {
     }
 
     pub(super) fn add(&mut self, id: u64, owner: Owner, inside: Inside) -> Arc<Session> {
-        let session =
-            Arc::new(Session { id, owner: owner.clone(), inside: Mutex::new(inside) });
+        let session = Arc::new(Session { id, owner: owner.clone(), inside: Mutex::new(inside) });
         self.last_id = self.last_id.max(id);
         self.by_id.insert(id, Arc::clone(&session));
         self.by_owner.insert(owner, Arc::clone(&session));

@@ -1,5 +1,6 @@
 //! CONNECT and CONNACK (MQTT 5.0 §3.1, §3.2).
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::error::{DecodeError, malformed, protocol};
@@ -50,6 +51,11 @@ pub(super) fn read(mut body: Body) -> Result<Connect, DecodeError> {
         body.binary()?;
     }
     body.end().map(|()| connect)
+}
+
+/// The version that a CONNECT begins with.
+pub(super) fn said(body: &Bytes) -> Option<Version> {
+    version(&mut Body(body.clone())).ok().map(|(version, _)| version)
 }
 
 /// The name and level of the protocol; in MQTT 3 a bridge sets the highest bit.

@@ -23,25 +23,33 @@ use crate::topic::Wanted;
 pub struct Decoder {
     side: Side,
     version: Option<Version>,
+    /// What a CONNECT said that could not be read to its end.
+    said: Option<Version>,
 }
 
 impl Decoder {
     /// For what a client sends: the first packet is CONNECT, and says which MQTT is spoken.
     #[must_use]
     pub const fn server() -> Self {
-        Self { side: Side::Server, version: None }
+        Self { side: Side::Server, version: None, said: None }
     }
 
     /// For what a server sends to a client of this version.
     #[must_use]
     pub const fn client(version: Version) -> Self {
-        Self { side: Side::Client, version: Some(version) }
+        Self { side: Side::Client, version: Some(version), said: None }
     }
 
     /// Which MQTT is spoken, once it is known.
     #[must_use]
     pub const fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// Which MQTT a refusal is to be written in.
+    #[must_use]
+    pub const fn said(&self) -> Option<Version> {
+        if self.version.is_some() { self.version } else { self.said }
     }
 
     /// Takes the first packet off a buffer; `None` if it does not hold it whole yet.
@@ -71,6 +79,7 @@ impl Decoder {
     fn packet(&mut self, head: u8, body: Bytes) -> Result<Packet, DecodeError> {
         let (kind, flags) = (head >> 4, head & 0x0f);
         let Some(version) = self.version else {
+            self.said = connect::said(&body);
             if flags != 0 {
                 return Err(malformed("reserved flags"));
             }
@@ -144,12 +153,8 @@ fn subscribe(mut body: Body, version: Version) -> Result<Subscribe, DecodeError>
     let mut subscribe = Subscribe { packet_id: body.packet_id()?, id: None, filters: Vec::new() };
     if version == Version::V5 {
         properties::read(&mut body, &[id::SUBSCRIPTION_ID, id::USER], |_, value, _| {
-            if let Some(number) = value.u32() {
-                if subscribe.id.replace(number).is_some() {
-                    return Err(protocol("two subscription identifiers"));
-                }
-            }
-            Ok(())
+            let twice = value.u32().is_some_and(|number| subscribe.id.replace(number).is_some());
+            if twice { Err(protocol("two subscription identifiers")) } else { Ok(()) }
         })?;
     }
     while !body.is_empty() {
@@ -258,8 +263,7 @@ fn auth(mut body: Body) -> Result<Auth, DecodeError> {
 }
 
 /// Of SUBACK (§3.9.3) and UNSUBACK (§3.11.3).
-const GRANTED: &[u8] =
-    &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2];
+const GRANTED: &[u8] = &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2];
 const RELEASED: &[u8] = &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91];
 
 fn sub_ack(mut body: Body, version: Version) -> Result<SubAck, DecodeError> {

@@ -40,13 +40,15 @@ impl Outgoing<'_> {
     fn properties_bytes(&self) -> usize {
         let alias = if self.alias.is_some() { 3 } else { 0 };
         let expiry = if self.expiry_s.is_some() { 5 } else { 0 };
-        let ids: usize = self.subscription_ids.iter().map(|id| 1 + varint_bytes(*id as usize)).sum();
+        let ids: usize =
+            self.subscription_ids.iter().map(|id| 1 + varint_bytes(*id as usize)).sum();
         alias + expiry + ids + self.properties.len()
     }
 
     fn body_bytes(&self, version: Version, properties: usize) -> usize {
         let id = if self.packet_id.is_some() { 2 } else { 0 };
-        let section = if version == Version::V5 { varint_bytes(properties) + properties } else { 0 };
+        let section =
+            if version == Version::V5 { varint_bytes(properties) + properties } else { 0 };
         2 + self.topic.len() + id + section + self.payload.len()
     }
 }
@@ -153,9 +155,10 @@ fn connect(body: &mut Vec<u8>, connect: &Connect) -> u8 {
     };
     text(body, name);
     body.push(level | if connect.bridge { 0x80 } else { 0 });
-    let will = connect.will.as_ref().map_or(0, |will| {
-        4 | will.qos.bits() << 3 | u8::from(will.retain) << 5
-    });
+    let will = connect
+        .will
+        .as_ref()
+        .map_or(0, |will| 4 | will.qos.bits() << 3 | u8::from(will.retain) << 5);
     let clean = u8::from(connect.clean_start) << 1;
     let known = u8::from(connect.username.is_some()) << 7 | u8::from(connect.has_password) << 6;
     body.push(will | clean | known);

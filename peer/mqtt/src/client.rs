@@ -1,0 +1,388 @@
+//! One connection of a client, as a machine without I/O.
+//!
+//! Call order. [`Client::new`]; then `handle_bytes` for what was read, `handle_timeout` at
+//! `next_deadline`, and [`Client::fill`] whenever the last output is written, which says whether
+//! the connection goes on. `is_held` says whether to read at all: a publisher whose receivers do
+//! not keep up is held back for a moment by its own socket. `handle_closed` when the transport ends.
+//!
+//! **Invariant:** acknowledgements leave in the order of what they acknowledge (MQTT 5.0 §4.6), and
+//! none before its message is safe.
+
+mod connecting;
+mod publishing;
+mod routes;
+mod subscribing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use shared::policy::Standing;
+use shared::time::{Now, Tick};
+
+use crate::broker::{Broker, Leaving};
+use crate::codec::{
+    Ack, ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, PacketId, Reason, Version,
+    encode,
+};
+use crate::identity::Identity;
+use crate::limits::{CONNECT_MS, HOLD_MS};
+use crate::publication::Publication;
+use crate::pump::{Pump, Pumped};
+use crate::receipt::Receipt;
+use crate::session::Session;
+use routes::Routes;
+
+/// By which door a client came.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// Who it is by its certificate, or by being on this machine.
+    pub identity: Arc<Identity>,
+    /// Whom user names stand for; empty where a certificate speaks.
+    pub users: Arc<BTreeMap<String, Arc<Identity>>>,
+}
+
+/// What to do with the connection after the output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// To go on.
+    Open,
+    /// To end it: half-close, read on for a moment, close.
+    Ending,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    broker: Arc<Broker>,
+    door: Door,
+    decoder: Decoder,
+    open: Option<Box<Open>>,
+    /// What it is told, before what its session has for it.
+    replies: Vec<u8>,
+    ending: Option<Reason>,
+    /// Why it ended, for the log.
+    why: Option<&'static str>,
+    heard: Tick,
+    /// How long it may be silent.
+    silence_ms: Option<u64>,
+}
+
+/// A connection after its CONNECT.
+#[derive(Debug)]
+struct Open {
+    session: Arc<Session>,
+    connection: u64,
+    version: Version,
+    /// It said that it is a bridge, as Mosquitto's are.
+    bridge: bool,
+    identity: Arc<Identity>,
+    /// Under which rights it was found, and which rules mean the client.
+    standing: (u64, Standing),
+    owed: VecDeque<Owed>,
+    /// For all that was read at once.
+    receipt: Option<Arc<Receipt>>,
+    routes: Routes,
+    publication: Option<Publication>,
+    /// Receivers that did not keep up, and since when they are waited for.
+    full: Vec<Arc<Session>>,
+    full_since: Option<Tick>,
+    /// Topics by their aliases from the client.
+    aliases: Vec<Option<ByteString>>,
+}
+
+/// An acknowledgement that waits for something.
+#[derive(Debug)]
+struct Owed {
+    packet_id: PacketId,
+    exactly_once: bool,
+    reason: Reason,
+    receipt: Option<Arc<Receipt>>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stop {
+    reason: Reason,
+    what: &'static str,
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        Self { reason: error.reason, what: error.what }
+    }
+}
+
+const fn stop(reason: Reason, what: &'static str) -> Stop {
+    Stop { reason, what }
+}
+
+impl Client {
+    /// A connection that has said nothing yet.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, door: Door, now: Now) -> Self {
+        Self {
+            broker,
+            door,
+            decoder: Decoder::server(),
+            open: None,
+            replies: Vec::new(),
+            ending: None,
+            why: None,
+            heard: now.tick,
+            silence_ms: Some(CONNECT_MS),
+        }
+    }
+
+    /// Takes what was read; what is no whole packet stays in the buffer.
+    pub fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now) {
+        if self.ending.is_some() {
+            return buffer.clear();
+        }
+        loop {
+            match self.decoder.decode(buffer) {
+                Ok(Some(packet)) => {
+                    self.heard = now.tick;
+                    if let Err(stop) = self.handle(packet, now) {
+                        return self.fail(stop, now);
+                    }
+                    if self.ending.is_some() {
+                        return buffer.clear();
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return self.fail(error.into(), now),
+            }
+        }
+        if let Some(open) = &mut self.open {
+            // What comes next waits for itself.
+            open.receipt = None;
+            if !open.full.is_empty() && open.full_since.is_none() {
+                open.full_since = Some(now.tick);
+            }
+        }
+    }
+
+    fn handle(&mut self, packet: Packet, now: Now) -> Result<(), Stop> {
+        let Self { broker, replies, open: Some(open), .. } = self else {
+            return match packet {
+                Packet::Connect(connect) => self.connect(&connect, now),
+                _ => Err(stop(Reason::ProtocolError, "something before CONNECT")),
+            };
+        };
+        match packet {
+            Packet::Publish(publish) => open.publish(broker, publish, replies, now.wall),
+            Packet::PubAck(ack) => open.acknowledged(broker, &ack, false),
+            Packet::PubRec(ack) => open.acknowledged(broker, &ack, true),
+            Packet::PubRel(ack) => open.released(broker, ack, replies),
+            Packet::PubComp(ack) => open.completed(broker, &ack),
+            Packet::Subscribe(subscribe) => open.subscribe(broker, subscribe, replies, now.wall),
+            Packet::Unsubscribe(unsubscribe) => open.unsubscribe(broker, &unsubscribe, replies),
+            Packet::PingReq => {
+                encode(&Packet::PingResp, open.version, replies);
+                Ok(())
+            }
+            Packet::Disconnect(said) => self.said_goodbye(&said, now),
+            Packet::Auth(_) => Err(stop(Reason::ProtocolError, "AUTH without a method")),
+            Packet::Connect(_) => Err(stop(Reason::ProtocolError, "a second CONNECT")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(stop(Reason::ProtocolError, "a packet of a server"))
+            }
+        }
+    }
+
+    fn said_goodbye(&mut self, said: &Disconnect, now: Now) -> Result<(), Stop> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let before = open.session.lock().expiry_s;
+        if before == 0 && said.session_expiry_s.is_some_and(|expiry_s| expiry_s > 0) {
+            self.open = Some(open);
+            return Err(stop(Reason::ProtocolError, "a session made to last when it is left"));
+        }
+        let clean = said.reason == Reason::Success;
+        let how = if clean { Leaving::Said } else { Leaving::Broken };
+        self.broker.leave(&open.session, open.connection, how, said.session_expiry_s, now.wall);
+        self.ending = Some(Reason::Success);
+        Ok(())
+    }
+
+    /// Ends the connection; the client is told why, as far as its version has words for it.
+    fn fail(&mut self, stop: Stop, now: Now) {
+        self.why = Some(stop.what);
+        self.ending = Some(stop.reason);
+        match self.open.take() {
+            Some(mut open) => {
+                open.settle(&mut self.replies, &Waker::noop().clone());
+                self.broker.leave(&open.session, open.connection, Leaving::Broken, None, now.wall);
+                if open.version == Version::V5 {
+                    let (reason, none) = (stop.reason, None);
+                    let reason_string = Some(ByteString::from_static(stop.what));
+                    let (session_expiry_s, server_reference) = (none, None);
+                    let goodbye =
+                        Disconnect { reason, session_expiry_s, reason_string, server_reference };
+                    encode(&Packet::Disconnect(goodbye), open.version, &mut self.replies);
+                }
+            }
+            None => self.refuse(stop.reason),
+        }
+    }
+
+    /// A CONNACK that says no; a client that did not say which MQTT it speaks hears nothing.
+    fn refuse(&mut self, reason: Reason) {
+        self.broker.counters.refused.add(1);
+        let version = match (self.decoder.said(), reason) {
+            (Some(version), _) => version,
+            (None, Reason::UnsupportedProtocolVersion) => Version::V311,
+            (None, _) => return,
+        };
+        let granted = Granted::default();
+        let ack = ConnAck { session_present: false, reason, granted };
+        encode(&Packet::ConnAck(Box::new(ack)), version, &mut self.replies);
+    }
+
+    /// Fills `out`, which is empty, with what is to be written, and says what comes then; `waker` is
+    /// woken when there is more.
+    pub fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
+        let mut lost = None;
+        if let Some(open) = &mut self.open {
+            open.settle(&mut self.replies, waker);
+            let mut pump = Pump {
+                connection: open.connection,
+                out: &mut self.replies,
+                now: now.wall,
+                journal: &self.broker.journal,
+                sent: 0,
+            };
+            let pumped = open.session.pump(&mut pump, waker);
+            if pump.sent > 0 {
+                self.broker.counters.sent.add(pump.sent);
+            }
+            lost = match pumped {
+                Pumped::Done => None,
+                Pumped::End(reason) => Some(stop(reason, words(reason))),
+                Pumped::Lost => {
+                    Some(stop(Reason::SessionTakenOver, words(Reason::SessionTakenOver)))
+                }
+            };
+        }
+        if let Some(stop) = lost {
+            self.fail(stop, now);
+        }
+        std::mem::swap(out, &mut self.replies);
+        if self.ending.is_some() { State::Ending } else { State::Open }
+    }
+
+    /// Whether nothing is to be read for now; `waker` is woken when that changes.
+    pub fn is_held(&mut self, waker: &Waker) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        open.full.retain(|session| !session.keeps_up(waker));
+        if open.full.is_empty() {
+            open.full_since = None;
+        }
+        !open.full.is_empty() || open.owed.len() >= crate::limits::OWED_MAX
+    }
+
+    /// When [`Client::handle_timeout`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let silence = self.silence_ms.map(|ms| self.heard.plus_ms(ms));
+        let held = self.open.as_ref().and_then(|open| open.full_since);
+        [silence, held.map(|since| since.plus_ms(HOLD_MS))].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let waited = |open: &&mut Box<Open>| {
+            open.full_since.is_some_and(|since| since.plus_ms(HOLD_MS) <= now.tick)
+        };
+        if let Some(open) = self.open.as_mut().filter(waited) {
+            open.full.drain(..).for_each(|session| session.leave_behind());
+            open.full_since = None;
+        }
+        let due = self.silence_ms.is_some_and(|ms| self.heard.plus_ms(ms) <= now.tick);
+        if due && self.ending.is_none() {
+            if self.open.is_some() {
+                let reason = Reason::KeepAliveTimeout;
+                self.fail(stop(reason, words(reason)), now);
+            } else {
+                self.ending = Some(Reason::MaximumConnectTime);
+                self.why = Some("no CONNECT in time");
+            }
+        }
+    }
+
+    /// The transport ended.
+    pub fn handle_closed(&mut self, now: Now) {
+        if let Some(open) = self.open.take() {
+            self.broker.leave(&open.session, open.connection, Leaving::Broken, None, now.wall);
+        }
+        self.ending.get_or_insert(Reason::Unspecified);
+    }
+
+    /// Who it is and by which identifier, once it has said CONNECT.
+    #[must_use]
+    pub fn who(&self) -> Option<(&Identity, &str)> {
+        let open = self.open.as_ref()?;
+        Some((&open.identity, &open.session.owner.client))
+    }
+
+    /// Why it ended, if that was not its own will.
+    #[must_use]
+    pub const fn why(&self) -> Option<(Reason, &'static str)> {
+        match (self.ending, self.why) {
+            (Some(reason), Some(what)) => Some((reason, what)),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Client {
+    /// Whatever happened to its task, its session does not wait for it.
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.session.end_connection(Reason::Unspecified);
+        }
+    }
+}
+
+impl Open {
+    /// Writes the acknowledgements that nothing has to be waited for.
+    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker) {
+        while let Some(first) = self.owed.front() {
+            if first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
+                return;
+            }
+            let Some(owed) = self.owed.pop_front() else { return };
+            self.acknowledge(&owed, replies);
+        }
+    }
+
+    fn acknowledge(&self, owed: &Owed, replies: &mut Vec<u8>) {
+        let failed = owed.receipt.as_ref().is_some_and(|receipt| receipt.has_failed());
+        let reason = if failed { Reason::ImplementationSpecific } else { owed.reason };
+        if owed.exactly_once && reason.is_error() {
+            self.session.lock().received.remove(&owed.packet_id);
+        }
+        let quick = reason == Reason::Success || self.version != Version::V5;
+        if quick {
+            let [high, low] = owed.packet_id.get().to_be_bytes();
+            let head = if owed.exactly_once { 0x50 } else { 0x40 };
+            return replies.extend_from_slice(&[head, 2, high, low]);
+        }
+        let ack = Ack { packet_id: owed.packet_id, reason, reason_string: None };
+        let packet = if owed.exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
+        encode(&packet, self.version, replies);
+    }
+}
+
+const fn words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::SessionTakenOver => "another connection has the session",
+        Reason::AdministrativeAction => "this identity is not let in any more",
+        Reason::ServerShuttingDown => "this peer stops",
+        Reason::KeepAliveTimeout => "nothing was heard for one and a half keep-alives",
+        Reason::QuotaExceeded => "a quota is used up",
+        _ => "the connection ended",
+    }
+}

@@ -1,0 +1,94 @@
+//! CONNECT: who it is, what it wants, what it is granted (MQTT 5.0 §3.1, §3.2).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use shared::time::Now;
+
+use super::{Client, Open, Stop, stop};
+use crate::broker::Opened;
+use crate::codec::{ConnAck, Connect, Granted, Packet, Reason, Version, encode};
+use crate::identity::Identity;
+use crate::limits::{
+    ALIAS_MAX, CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX_S, PACKET_BYTES_MAX, RECEIVE_MAX,
+};
+use crate::topic::is_publishable;
+
+impl Client {
+    pub(super) fn connect(&mut self, connect: &Connect, now: Now) -> Result<(), Stop> {
+        if connect.auth_method.is_some() {
+            let what = "enhanced authentication; certificates say who somebody is";
+            return Err(stop(Reason::BadAuthenticationMethod, what));
+        }
+        if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
+            let what = "a client identifier that is too long";
+            return Err(stop(Reason::ClientIdentifierNotValid, what));
+        }
+        let identity = self.identity_of(connect);
+        self.check_will(&identity, connect)?;
+        let opened = self.broker.open(&identity, connect, now.wall);
+        let opened = opened.map_err(|reason| stop(reason, "no room for another session"))?;
+        self.broker.counters.connected.add(1);
+        let keep_alive_s = granted_keep_alive(connect);
+        // One and a half times what was agreed on (§3.1.2.10); 0 is for ever.
+        let silence_ms = u64::from(keep_alive_s) * 1500;
+        self.silence_ms = Some(silence_ms).filter(|ms| *ms > 0);
+        let ack = acknowledge(connect, &opened, keep_alive_s);
+        encode(&Packet::ConnAck(Box::new(ack)), connect.version, &mut self.replies);
+        let (number, rights) = self.broker.rights();
+        let standing = (number, rights.standing(identity.who()));
+        self.open = Some(Box::new(Open {
+            session: opened.session,
+            connection: opened.connection,
+            version: connect.version,
+            bridge: connect.bridge,
+            identity,
+            standing,
+            owed: VecDeque::new(),
+            receipt: None,
+            routes: super::Routes::default(),
+            publication: None,
+            full: Vec::new(),
+            full_since: None,
+            aliases: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    /// Who a client is: by the door it came through, or by the name it gives there.
+    fn identity_of(&self, connect: &Connect) -> Arc<Identity> {
+        let named = connect.username.as_ref().and_then(|name| self.door.users.get(&**name));
+        Arc::clone(named.unwrap_or(&self.door.identity))
+    }
+
+    /// A will that could not be published is refused now, and not when nobody hears it.
+    fn check_will(&self, identity: &Identity, connect: &Connect) -> Result<(), Stop> {
+        let Some(will) = &connect.will else { return Ok(()) };
+        let allowed = is_publishable(&will.topic)
+            && self.broker.may_publish(identity, &connect.client_id, &will.topic);
+        let no = stop(Reason::NotAuthorized, "a will on a topic that it may not publish on");
+        if allowed { Ok(()) } else { Err(no) }
+    }
+}
+
+/// A client that asks for a longer silence than there is gets the longest, if it can be told.
+fn granted_keep_alive(connect: &Connect) -> u16 {
+    match connect.version {
+        Version::V5 => connect.keep_alive_s.min(KEEP_ALIVE_MAX_S),
+        Version::V31 | Version::V311 => connect.keep_alive_s,
+    }
+}
+
+fn acknowledge(connect: &Connect, opened: &Opened, keep_alive_s: u16) -> ConnAck {
+    let assigned = connect.client_id.is_empty();
+    let granted = Granted {
+        session_expiry_s: (opened.expiry_s != connect.session_expiry_s).then_some(opened.expiry_s),
+        receive_max: Some(RECEIVE_MAX),
+        packet_bytes_max: Some(PACKET_BYTES_MAX),
+        client_id: assigned.then(|| opened.session.owner.client.clone()),
+        alias_max: Some(ALIAS_MAX),
+        keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
+        ..Granted::default()
+    };
+    ConnAck { session_present: opened.present, reason: Reason::Success, granted }
+}

@@ -1,0 +1,203 @@
+//! PUBLISH from a client, and its acknowledgements of what it got (MQTT 5.0 §3.3 to §3.7, §4.3).
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use shared::time::Timestamp;
+
+use super::{Open, Owed, Stop, stop};
+use crate::broker::Broker;
+use crate::codec::{Ack, Packet, Publish, Qos, Reason, encode};
+use crate::journal::{Change, Table, key};
+use crate::limits::{ALIAS_MAX, RECEIVE_MAX};
+use crate::message::Message;
+use crate::publication::Publication;
+use crate::queue::Acked;
+use crate::topic::is_publishable;
+
+impl Open {
+    pub(super) fn publish(
+        &mut self,
+        broker: &Broker,
+        mut publish: Publish,
+        replies: &mut Vec<u8>,
+        now: Timestamp,
+    ) -> Result<(), Stop> {
+        broker.counters.received.add(1);
+        self.resolve(&mut publish)?;
+        let (packet_id, qos) = (publish.packet_id, publish.qos);
+        if let Some(packet_id) = packet_id {
+            let unreleased = self.session.lock().received.len();
+            if self.owed.len() + unreleased >= usize::from(RECEIVE_MAX) {
+                let what = "more at once than the receive maximum";
+                return Err(stop(Reason::ReceiveMaximumExceeded, what));
+            }
+            if qos == Qos::ExactlyOnce && self.session.lock().received.contains(&packet_id) {
+                // It is on its way already (§4.3.3).
+                self.owe(packet_id, true, Reason::Success, replies);
+                return Ok(());
+            }
+        }
+        let reason = self.pass_on(broker, publish, now);
+        if let Some(packet_id) = packet_id {
+            let exactly_once = qos == Qos::ExactlyOnce;
+            if exactly_once && !reason.is_error() {
+                self.receive(broker, packet_id);
+            }
+            self.owe(packet_id, exactly_once, reason, replies);
+        }
+        Ok(())
+    }
+
+    /// Puts the topic that an alias stands for in its place (§3.3.2.3.4).
+    fn resolve(&mut self, publish: &mut Publish) -> Result<(), Stop> {
+        let Some(alias) = publish.alias.map(NonZeroU16::get) else { return Ok(()) };
+        let unknown = stop(Reason::TopicAliasInvalid, "a topic alias that was not granted");
+        if alias > ALIAS_MAX {
+            return Err(unknown);
+        }
+        let index = usize::from(alias) - 1;
+        if publish.topic.is_empty() {
+            let known = self.aliases.get(index).cloned().flatten();
+            let what = "a topic alias that stands for nothing";
+            publish.topic = known.ok_or(stop(Reason::ProtocolError, what))?;
+        } else {
+            if self.aliases.len() <= index {
+                self.aliases.resize(index + 1, None);
+            }
+            if let Some(place) = self.aliases.get_mut(index) {
+                *place = Some(ByteString::from(&*publish.topic));
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, broker: &Broker, publish: Publish, now: Timestamp) -> Reason {
+        let version = broker.version();
+        self.refresh_standing(broker);
+        let Self { routes, session, standing, owed: _, .. } = self;
+        let route = routes.find(version, &publish.topic, || {
+            let (_, rights) = broker.rights();
+            let client = &session.owner.client;
+            let allowed = is_publishable(&publish.topic)
+                && rights.may_publish(&standing.1, client, &publish.topic);
+            allowed.then(|| broker.route(&publish.topic, Some(session.id)))
+        });
+        let Some(route) = route else {
+            broker.counters.denied.add(1);
+            return Reason::NotAuthorized;
+        };
+        let message = Message {
+            topic: publish.topic,
+            properties: publish.properties,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires: publish.expiry_s.map(|s| now.plus_s(i64::from(s))),
+            by: Arc::clone(&self.identity.name),
+            from: Some(self.session.id),
+        };
+        let publication = match &mut self.publication {
+            Some(publication) => {
+                publication.again(message, now);
+                publication
+            }
+            none => none.insert(Publication::new(message, now)),
+        };
+        let spread = broker.spread(&route, publication, &mut self.receipt, &mut self.full);
+        if spread.refused {
+            broker.counters.dropped.add(1);
+            return Reason::QuotaExceeded;
+        }
+        if spread.taken { Reason::Success } else { Reason::NoMatchingSubscribers }
+    }
+
+    /// Remembers the identifier of a QoS 2 message until it is released.
+    fn receive(&mut self, broker: &Broker, packet_id: NonZeroU16) {
+        let mut inside = self.session.lock();
+        inside.received.insert(packet_id);
+        if inside.expiry_s > 0 {
+            let hold = self.receipt.get_or_insert_default().hold();
+            let row = key(self.session.id, u64::from(packet_id.get()));
+            broker.journal.write(Table::Received, row, Change::Added(Vec::new()), Some(hold));
+        }
+    }
+
+    /// Acknowledges at once, or when what it waits for is done.
+    fn owe(
+        &mut self,
+        packet_id: NonZeroU16,
+        exactly_once: bool,
+        reason: Reason,
+        replies: &mut Vec<u8>,
+    ) {
+        let receipt = self.receipt.clone();
+        let owed = Owed { packet_id, exactly_once, reason, receipt };
+        if owed.receipt.is_none() && self.owed.is_empty() {
+            self.acknowledge(&owed, replies);
+        } else {
+            self.owed.push_back(owed);
+        }
+    }
+
+    /// PUBACK or PUBREC.
+    pub(super) fn acknowledged(
+        &self,
+        broker: &Broker,
+        ack: &Ack,
+        received: bool,
+    ) -> Result<(), Stop> {
+        let (id, qos) = (ack.packet_id, if received { Qos::ExactlyOnce } else { Qos::AtLeastOnce });
+        let over = !received || ack.reason.is_error();
+        let acked = self.session.acknowledge(&broker.journal, |queue| {
+            if over { queue.finish(id, qos) } else { queue.release(id) }
+        });
+        let reason = match acked {
+            // One that is not known is none of ours, or was acknowledged before a restart.
+            Acked::Unknown if over => return Ok(()),
+            Acked::Over(_) => return Ok(()),
+            Acked::Unknown => Reason::PacketIdentifierNotFound,
+            Acked::Released(_) | Acked::Again => Reason::Success,
+        };
+        let release = Ack { packet_id: id, reason, reason_string: None };
+        let mut inside = self.session.lock();
+        if let Some(online) = inside.online.as_mut().filter(|o| o.connection == self.connection) {
+            encode(&Packet::PubRel(release), self.version, &mut online.out);
+        }
+        Ok(())
+    }
+
+    /// PUBREL.
+    pub(super) fn released(
+        &self,
+        broker: &Broker,
+        ack: Ack,
+        replies: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
+        let known = self.session.lock().received.remove(&ack.packet_id);
+        let lasts = self.session.lock().expiry_s > 0;
+        if known && lasts {
+            let row = key(self.session.id, u64::from(ack.packet_id.get()));
+            broker.journal.write(Table::Received, row, Change::Gone, None);
+        }
+        let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
+        let complete = Ack { reason, reason_string: None, ..ack };
+        encode(&Packet::PubComp(complete), self.version, replies);
+        Ok(())
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&self, broker: &Broker, ack: &Ack) -> Result<(), Stop> {
+        self.session.acknowledge(&broker.journal, |queue| queue.complete(ack.packet_id));
+        Ok(())
+    }
+
+    /// Another policy may mean the client by other rules.
+    pub(super) fn refresh_standing(&mut self, broker: &Broker) {
+        if self.standing.0 != broker.rights_number() {
+            let (number, rights) = broker.rights();
+            self.standing = (number, rights.standing(self.identity.who()));
+        }
+    }
+}
