@@ -174,15 +174,8 @@ impl Bare {
         listener: &Node,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(world.root()?.to_vec()))?;
-        let roots = Arc::new(roots);
-        let (chain, key) = presented(dialler);
-        let mut client = ClientConfig::builder_with_provider(Arc::clone(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_client_auth_cert(chain, key)?;
-        client.resumption = Resumption::disabled();
+        let roots = roots(world)?;
+        let mut client = client_config(&roots, dialler, provider)?;
         client.alpn_protocols = vec![shared::wire::ALPN.to_vec()];
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?;
@@ -236,6 +229,32 @@ pub(crate) fn both(world: &World) -> Result<(Ours, Bare)> {
     let ours = Ours::new(&dialler, &listener, &world.verifier(0)?)?;
     let bare = Bare::new(world, &dialler, &listener, &ours.provider()?)?;
     Ok((ours, bare))
+}
+
+fn roots(world: &World) -> Result<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(world.root()?.to_vec()))?;
+    Ok(Arc::new(roots))
+}
+
+fn client_config(
+    roots: &Arc<RootCertStore>,
+    node: &Node,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ClientConfig> {
+    let (chain, key) = presented(node);
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(Arc::clone(roots))
+        .with_client_auth_cert(chain, key)?;
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// What a program with a node's certificate dials with, if it knows nothing of us.
+pub(crate) fn stranger(world: &World, node: &Node) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(Arc::new(client_config(&roots(world)?, node, &provider)?))
 }
 
 fn presented(node: &Node) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

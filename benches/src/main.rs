@@ -20,6 +20,7 @@ mod live;
 mod load;
 mod memory;
 mod mesh;
+mod mqtt;
 mod outcast;
 mod pipe;
 mod relay;
@@ -49,7 +50,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 21] = [
     ("algorithms", algorithms::measure),
     ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
@@ -60,6 +61,9 @@ const GROUPS: [Group; 18] = [
     ("link", link::measure),
     ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
+    ("mqtt.q", mqtt::measure),
+    ("mqtt.unbatched", mqtt::measure_unbatched),
+    ("mqtt.fan", mqtt::measure_fans),
     ("relay", relay::measure),
     ("revoke.cut_ms", cut::measure),
     ("send.durable", send::measure),

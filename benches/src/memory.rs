@@ -66,8 +66,13 @@ pub(crate) fn child(which: &str) -> Result<()> {
 
 /// What the process holds, in KiB.
 pub(crate) fn resident_kib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    resident_kib_of("self")
+}
+
+/// The same of any process.
+pub(crate) fn resident_kib_of(process: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let text = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    Ok(text.context("no VmRSS in /proc/self/status")?.trim().parse()?)
+    Ok(text.context("no VmRSS in its status")?.trim().parse()?)
 }

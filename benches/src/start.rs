@@ -31,7 +31,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
 }
 
 /// The program beside this one, built from the same tree.
-fn peer_program() -> Result<PathBuf> {
+pub(crate) fn peer_program() -> Result<PathBuf> {
     if let Some(cargo) = std::env::var_os("CARGO") {
         let built = Command::new(cargo)
             .args(["build", "--release", "--quiet", "-p", "peer", "--bin", "peer"])
