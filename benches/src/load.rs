@@ -116,8 +116,9 @@ async fn converge(running: &[Running], begin: Instant) -> Result<usize> {
     }
 }
 
-/// Two hundred daemons in one process need more open files than the usual 1024.
-fn raise_open_files() -> Result<()> {
+/// Two hundred daemons in one process, or thousands of clients of one, need more open files than
+/// the usual 1024.
+pub(crate) fn raise_open_files() -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?;

@@ -50,7 +50,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 21] = [
+const GROUPS: [Group; 25] = [
     ("algorithms", algorithms::measure),
     ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
@@ -62,6 +62,10 @@ const GROUPS: [Group; 21] = [
     ("load.peers", load::measure),
     ("memory.idle_link_kib", memory::measure),
     ("mqtt.q", mqtt::measure),
+    ("mqtt.durable_q1", mqtt::measure_durable),
+    ("mqtt.latency", mqtt::measure_latency),
+    ("mqtt.mesh", mqtt::measure_mesh),
+    ("mqtt.session_kib", mqtt::measure_sessions),
     ("mqtt.unbatched", mqtt::measure_unbatched),
     ("mqtt.fan", mqtt::measure_fans),
     ("relay", relay::measure),

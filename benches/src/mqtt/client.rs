@@ -33,6 +33,8 @@ pub(crate) struct Client {
     /// How many of them are filled and not looked at.
     filled: usize,
     due: Vec<u8>,
+    /// Came together with an answer, and nobody was told yet.
+    early: Seen,
 }
 
 enum Stream {
@@ -56,27 +58,37 @@ impl Client {
 
     fn with_buffer(door: &Door, name: &str, session: Session, bytes: usize) -> Result<Self> {
         let stream = Stream::open(door).with_context(|| format!("{door:?}"))?;
-        let mut client = Self { stream, bytes: vec![0; bytes], filled: 0, due: Vec::new() };
+        let (due, early) = (Vec::new(), Seen::default());
+        let mut client = Self { stream, bytes: vec![0; bytes], filled: 0, due, early };
         client.ask(&packets::connect(name, session))?;
         Ok(client)
     }
 
     /// Subscribes, until the SUBACK.
     pub(crate) fn subscribe(&mut self, filter: &str, qos: Qos) -> Result<()> {
-        self.ask(&packets::subscribe(filter, qos)).map(|_| ())
+        self.ask(&packets::subscribe(filter, qos))
     }
 
-    /// Waits until all that was written has been handled; what else came meanwhile.
-    pub(crate) fn ping(&mut self) -> Result<Seen> {
+    /// Waits until all that was written has been handled.
+    pub(crate) fn ping(&mut self) -> Result<()> {
         self.ask(&packets::PINGREQ)
     }
 
-    /// Ends the connection in order.
+    /// Ends the connection in order, until the engine has closed it too.
     pub(crate) fn close(mut self) -> Result<()> {
-        self.write(&packets::DISCONNECT)
+        self.write(&packets::DISCONNECT)?;
+        let since = Instant::now();
+        loop {
+            match self.stream.read(&mut self.bytes) {
+                Err(error) if is_early(&error) && since.elapsed() < PATIENCE => {}
+                Err(error) if is_early(&error) => bail!("it does not close the connection"),
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
     }
 
-    fn ask(&mut self, packet: &[u8]) -> Result<Seen> {
+    fn ask(&mut self, packet: &[u8]) -> Result<()> {
         self.write(packet)?;
         let (since, mut seen) = (Instant::now(), Seen::default());
         while seen.answers == 0 {
@@ -85,7 +97,8 @@ impl Client {
             }
             seen += self.read()?;
         }
-        Ok(seen)
+        self.early = Seen { answers: 0, ..seen };
+        Ok(())
     }
 
     /// Writes bytes of whole packets.
@@ -96,6 +109,17 @@ impl Client {
 
     /// Reads once, and acknowledges what came at QoS 1. Nothing if nothing came for a while.
     pub(crate) fn read(&mut self) -> Result<Seen> {
+        let seen = self.take()?;
+        self.acknowledge()?;
+        Ok(seen)
+    }
+
+    fn take(&mut self) -> Result<Seen> {
+        self.due.clear();
+        let early = std::mem::take(&mut self.early);
+        if early.messages + early.acks > 0 {
+            return Ok(early);
+        }
         let room = self.bytes.get_mut(self.filled..).context("no room")?;
         match self.stream.read(room) {
             Ok(0) => bail!("the engine closed the connection"),
@@ -103,15 +127,33 @@ impl Client {
             Err(error) if is_early(&error) => return Ok(Seen::default()),
             Err(error) => return Err(error.into()),
         }
-        self.due.clear();
         let seen = packets::scan(self.bytes.get(..self.filled).context("filled")?, &mut self.due)?;
         self.bytes.copy_within(seen.consumed..self.filled, 0);
         self.filled -= seen.consumed;
+        Ok(seen)
+    }
+
+    fn acknowledge(&mut self) -> Result<()> {
         if !self.due.is_empty() {
             self.stream.write_all(&self.due)?;
             self.stream.flush()?;
         }
-        Ok(seen)
+        Ok(())
+    }
+
+    /// Reads until a message has come; when that was, before it is acknowledged.
+    pub(crate) fn await_message(&mut self, deadline: Instant) -> Result<Instant> {
+        loop {
+            let seen = self.take()?;
+            let taken = Instant::now();
+            self.acknowledge()?;
+            if seen.messages > 0 {
+                return Ok(taken);
+            }
+            if taken > deadline {
+                bail!("no message came");
+            }
+        }
     }
 
     /// Its socket, to be waited for together with others.

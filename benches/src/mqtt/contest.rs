@@ -42,16 +42,17 @@ pub(crate) struct Contest<T> {
 impl Contest<Engine> {
     /// The three, carrying messages and nothing else.
     pub(crate) fn start(stage: &Stage) -> Result<Self> {
-        Self::of([
+        Ok(Self::of([
+            (Who::Ours, Some(stage.ours(None)?)),
             (Who::Mosquitto, stage.mosquitto(Task::Carry)?),
             (Who::Nats, stage.nats()?),
-        ])
+        ]))
     }
 }
 
 impl<T> Contest<T> {
     /// Of those that could be started.
-    pub(crate) fn of<const N: usize>(found: [(Who, Option<T>); N]) -> Result<Self> {
+    pub(crate) fn of(found: impl IntoIterator<Item = (Who, Option<T>)>) -> Self {
         let mut contest = Self { there: Vec::new(), not_installed: Vec::new() };
         for (who, thing) in found {
             match thing {
@@ -59,7 +60,12 @@ impl<T> Contest<T> {
                 None => contest.not_installed.push(who),
             }
         }
-        Ok(contest)
+        contest
+    }
+
+    /// What is there of one.
+    pub(crate) fn of_who(&self, who: Who) -> Option<&T> {
+        self.there.iter().find(|(found, _)| *found == who).map(|(_, thing)| thing)
     }
 
     /// Makes something of each that can.
@@ -96,17 +102,13 @@ impl<T> Contest<T> {
 }
 
 impl Contest<Samples> {
-    fn of_who(&self, who: Who) -> Option<&Samples> {
-        self.there.iter().find(|(found, _)| *found == who).map(|(_, samples)| samples)
-    }
-
-    /// `NAME` against Mosquitto and `NAME.nats` against NATS. A remark stands behind a rival's name.
+    /// `NAME` against Mosquitto, `NAME.nats` against NATS. A remark stands behind a rival's name.
     pub(crate) fn figures(
         &self,
         base: &Figure,
         remark: impl Fn(Who) -> String,
     ) -> Result<Vec<Figure>> {
-        let Some(ours) = self.of_who(Who::Ours) else { return Ok(Vec::new()) };
+        let ours = self.of_who(Who::Ours).context("ours was not measured")?;
         let mut figures = Vec::new();
         for rival in [Who::Mosquitto, Who::Nats] {
             let mut figure = base.clone();

@@ -61,6 +61,7 @@ pub(crate) struct Stage {
     world: World,
     config: Arc<ClientConfig>,
     next: std::cell::Cell<usize>,
+    peer: PathBuf,
 }
 
 impl Stage {
@@ -68,7 +69,7 @@ impl Stage {
     pub(crate) fn new() -> Result<Self> {
         let world = World::new()?;
         let config = stranger(&world, &world.node("meter")?)?;
-        Ok(Self { world, config, next: std::cell::Cell::new(0) })
+        Ok(Self { world, config, next: std::cell::Cell::new(0), peer: peer_program()? })
     }
 
     fn bundle(&self) -> Result<(NodeName, PathBuf)> {
@@ -87,7 +88,7 @@ impl Stage {
     pub(crate) fn ours(&self, known: Option<&Engine>) -> Result<Engine> {
         let (name, folder) = self.bundle()?;
         let (plain, mutual) = (free_address()?, self.mutual(&name)?);
-        let mut command = Command::new(peer_program()?);
+        let mut command = Command::new(&self.peer);
         command.arg("run").arg(&folder).args(["--listen", "127.0.0.1:0"]);
         command.args(["--mqtt", &plain.to_string(), "--mqtts", &mutual.0.to_string()]);
         if let Some(link) = known.and_then(|engine| engine.link.as_ref()) {

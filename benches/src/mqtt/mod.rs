@@ -5,9 +5,17 @@
 
 mod client;
 mod contest;
+mod durable;
 mod engine;
 mod flow;
+mod idle;
+mod joined;
+mod latency;
 mod packets;
 mod rates;
 
+pub(crate) use durable::measure as measure_durable;
+pub(crate) use idle::measure as measure_sessions;
+pub(crate) use joined::measure as measure_mesh;
+pub(crate) use latency::measure as measure_latency;
 pub(crate) use rates::{measure, measure_fans, measure_unbatched};

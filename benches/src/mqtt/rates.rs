@@ -9,7 +9,7 @@ use super::contest::{Contest, Who};
 use super::engine::{Engine, Stage};
 use super::flow::{Flow, Shape};
 use super::packets::Qos;
-use crate::harness::{Effort, Figure, Samples};
+use crate::harness::{Effort, Figure};
 
 /// Clients on the broad side of a fan.
 const FAN: usize = 50;
@@ -87,23 +87,14 @@ pub(crate) fn aim(effort: Effort) -> Duration {
 }
 
 /// Measures flows in turns.
-pub(crate) fn contest(
-    name: &str,
-    mut flows: Contest<Flow>,
-    rounds: usize,
-) -> Result<Vec<Figure>> {
+pub(crate) fn contest(name: &str, mut flows: Contest<Flow>, rounds: usize) -> Result<Vec<Figure>> {
     let samples = flows.take_turns(rounds, Flow::round).with_context(|| name.to_owned())?;
-    for (who, samples) in &samples.there {
-        crate::report::say(&format!("{name} {who:?} {}", crate::report::plain(samples.median())))?;
-    }
-    let lost = |who| {
-        let share = flows.there.iter().find(|(found, _)| *found == who);
-        share.map_or(0.0, |(_, flow)| flow.lost * 100.0)
-    };
+    let lost = |who| flows.of_who(who).map_or(0.0, |flow| flow.lost * 100.0);
     let remark = |who| match (lost(who), lost(Who::Ours)) {
         (0.0, 0.0) => String::new(),
         (theirs, ours) => format!(", which lost {theirs:.1} % where ours lost {ours:.1} %"),
     };
-    let base = Figure::new(name, "messages/s", &Samples::default());
+    let ours = samples.of_who(Who::Ours).cloned().unwrap_or_default();
+    let base = Figure::new(name, "messages/s", &ours);
     samples.figures(&base, remark)
 }
