@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::filter::Filter;
 use super::lint::{Contradiction, lint};
 use super::rule::{Effect, Grant, Quota, Rule, Selector};
 use crate::cert::CaSigner;
@@ -69,10 +70,22 @@ impl Policy {
     /// What holds until the authority says something else: members may talk.
     #[must_use]
     pub fn built_in() -> Self {
+        // `#` matches nothing that begins with `$`: what a peer says of itself is named apart.
+        let filters = |texts: &[&str]| {
+            texts.iter().filter_map(|text| Filter::parse(text).ok()).collect::<Vec<_>>()
+        };
+        let grants = vec![
+            Grant::Connect,
+            Grant::Send,
+            Grant::Share,
+            Grant::Get,
+            Grant::Publish(filters(&["#"])),
+            Grant::Subscribe(filters(&["#", "$SYS/#", "$mesh/#"])),
+        ];
         let rules = Label::parse("members-may-talk").into_iter().map(|name| Rule {
             name,
             effect: Effect::Allow,
-            grants: vec![Grant::Connect, Grant::Send, Grant::Share, Grant::Get],
+            grants: grants.clone(),
             from: Selector::everybody(),
             to: Selector::everybody(),
         });

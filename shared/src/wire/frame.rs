@@ -88,10 +88,12 @@ pub enum Kind {
     Renewed = 73,
     /// From the authority: no, and why.
     RenewRefused = 74,
+    /// Octets of the MQTT that two peers speak: the first says at whose endpoint.
+    Topics = 80,
 }
 
 impl Kind {
-    const ALL: [Self; 40] = [
+    const ALL: [Self; 41] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -132,6 +134,7 @@ impl Kind {
         Self::Renew,
         Self::Renewed,
         Self::RenewRefused,
+        Self::Topics,
     ];
 
     /// Its octet on the wire.

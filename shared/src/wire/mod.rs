@@ -34,4 +34,4 @@ pub const ALPN: &[u8] = b"conclave/1";
 /// The ALPN name of a connection that asks for a circuit, or takes one.
 pub const ALPN_RELAY: &[u8] = b"conclave-relay/1";
 /// The version of what is said inside the frames; an older peer is refused with `version`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

@@ -60,6 +60,9 @@ pub fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into())
 }
 
+/// MQTT's ALPN name, as IANA has it.
+pub const ALPN_MQTT: &[u8] = b"mqtt";
+
 type MemberJudge = Judge<Verified<Member>>;
 
 /// What dialling and listening have in common.
@@ -195,6 +198,18 @@ impl Listener {
         let present = self.0.present()?;
         let verdict = verdict.showing(present.leaf());
         let config = self.listening(judge, present, &[ALPN, ALPN_RELAY])?;
+        Ok((config, verdict))
+    }
+
+    /// The configuration for one connection of a member's program that speaks MQTT: judged as one
+    /// with ALPN `mqtt`, or with none, as most programs have it.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn mqtt_config(&self) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
+        let (judge, verdict) = self.0.judge(Usage::Client, None);
+        let present = self.0.present()?;
+        let config = self.listening(judge, present, &[ALPN_MQTT])?;
         Ok((config, verdict))
     }
 

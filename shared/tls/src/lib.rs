@@ -16,7 +16,7 @@ mod door;
 mod verdict;
 
 pub use alert::{Role, refusal_of};
-pub use config::{Dialler, Identity, Listener, TlsError, server_name, warm_up};
+pub use config::{ALPN_MQTT, Dialler, Identity, Listener, TlsError, server_name, warm_up};
 pub use door::{ALPN_HTTP, Pinned, Presented, pinned_config};
 pub use verdict::Verdict;
 
