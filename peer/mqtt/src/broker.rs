@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** what the tree of topics holds is what the sessions hold.
 
+mod figures;
+mod peers;
 mod recall;
 mod retain;
 mod sessions;
@@ -20,15 +22,18 @@ use shared::time::Timestamp;
 
 use crate::counters::Counters;
 use crate::identity::{Identity, Rights};
+use crate::interest::Interest;
 use crate::journal::Journal;
 use crate::limits;
 use crate::message::{Message, SessionId};
 use crate::publication::Publication;
 use crate::receipt::Receipt;
 use crate::retained::{RetainedBounds, Shelf};
-use crate::route::{Route, Spread, Spreading, Topics};
+use crate::route::{From, Route, Spread, Spreading, Topics};
 use crate::session::{Owner, Session};
 
+pub use figures::SessionView;
+pub(crate) use peers::{DIGEST, PEER_CLIENT};
 pub(crate) use sessions::{Leaving, Opened};
 
 /// How much a peer's endpoint holds.
@@ -61,10 +66,11 @@ pub struct Settings {
     pub run: u64,
     /// How much it holds.
     pub bounds: Bounds,
+    /// Whether what an identity retained goes when it is out.
+    pub purge_retained: bool,
 }
 
 /// The MQTT endpoint of a peer, without its sockets.
-#[derive(Debug)]
 pub struct Broker {
     pub(crate) settings: Settings,
     /// What has to be written to the disk.
@@ -78,19 +84,33 @@ pub struct Broker {
     version: AtomicU64,
     turn: AtomicUsize,
     shelf: Mutex<Shelf>,
+    pub(crate) interest: Interest,
+    /// Whose word from other peers is not passed on: those who are out.
+    barred: RwLock<Option<Barred>>,
 }
+
+/// Whether somebody is out whose certificate is valid since a moment.
+pub type Barred = Box<dyn Fn(&NodeName, Timestamp) -> bool + Send + Sync>;
 
 /// All sessions.
 #[derive(Debug, Default)]
 struct Sessions {
     by_owner: BTreeMap<Owner, Arc<Session>>,
     by_id: BTreeMap<SessionId, Arc<Session>>,
+    /// Those of other peers.
+    peers: BTreeSet<SessionId>,
     last_id: SessionId,
     last_connection: u64,
     /// When to look at which session: its will, or its end.
     due: BTreeSet<(Timestamp, SessionId)>,
     /// Wills that wait (§3.1.3.2.2).
     wills: BTreeMap<SessionId, (Timestamp, Message)>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("node", &self.settings.node).finish_non_exhaustive()
+    }
 }
 
 impl Broker {
@@ -107,6 +127,8 @@ impl Broker {
             topics: RwLock::default(),
             version: AtomicU64::new(1),
             turn: AtomicUsize::new(0),
+            interest: Interest::default(),
+            barred: RwLock::new(None),
         }
     }
 
@@ -114,6 +136,12 @@ impl Broker {
     #[must_use]
     pub const fn node(&self) -> &NodeName {
         &self.settings.node
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        self.settings.bounds
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -144,7 +172,7 @@ impl Broker {
         self.judge_subscriptions();
     }
 
-    pub(crate) fn route(&self, topic: &str, from: Option<SessionId>) -> Route {
+    pub(crate) fn route(&self, topic: &str, from: From) -> Route {
         Route::find(&self.topics(), topic, from)
     }
 
@@ -157,9 +185,13 @@ impl Broker {
         full: &mut Vec<Arc<Session>>,
     ) -> Spread {
         let retained = !publication.message.retain || self.retain(publication, receipt);
+        let peers = match publication.stamp {
+            Some(_) => self.readers(&publication.message.topic),
+            None => Vec::new(),
+        };
         let mut spreading =
             Spreading { publication, receipt, full, journal: &self.journal, turn: &self.turn };
-        let mut spread = route.spread(&mut spreading);
+        let mut spread = route.spread(&mut spreading, &peers);
         for group in route.groups() {
             spread = spread.and(route.share(group, &mut spreading));
         }
@@ -169,7 +201,7 @@ impl Broker {
 
     /// Publishes something of this peer's own; nobody waits for it.
     pub(crate) fn publish(&self, message: Message, now: Timestamp) {
-        let route = self.route(&message.topic, message.from);
+        let route = self.route(&message.topic, message.from.map_or(From::Own, From::Session));
         let mut publication = Publication::new(message, now);
         self.spread(&route, &mut publication, &mut None, &mut Vec::new());
     }

@@ -20,15 +20,15 @@ use std::task::Waker;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use shared::policy::Standing;
-use shared::time::{Now, Tick};
+use shared::time::{Now, Tick, Timestamp};
 
 use crate::broker::{Broker, Leaving};
 use crate::codec::{
-    Ack, ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, PacketId, Reason, Version,
-    encode,
+    Ack, ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, PacketId, Reason, SubAck,
+    Version, encode,
 };
 use crate::identity::Identity;
-use crate::limits::{CONNECT_MS, HOLD_MS};
+use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
 use crate::receipt::Receipt;
@@ -42,6 +42,10 @@ pub struct Door {
     pub identity: Arc<Identity>,
     /// Whom user names stand for; empty where a certificate speaks.
     pub users: Arc<BTreeMap<String, Arc<Identity>>>,
+    /// Since when the certificate is valid; none for this peer itself.
+    pub since: Option<Timestamp>,
+    /// Whether it is a link, and the other side a peer.
+    pub peer: bool,
 }
 
 /// What to do with the connection after the output is written.
@@ -79,6 +83,7 @@ struct Open {
     /// It said that it is a bridge, as Mosquitto's are.
     bridge: bool,
     identity: Arc<Identity>,
+    since: Option<Timestamp>,
     /// Under which rights it was found, and which rules mean the client.
     standing: (u64, Standing),
     owed: VecDeque<Owed>,
@@ -96,10 +101,23 @@ struct Open {
 /// An acknowledgement that waits for something.
 #[derive(Debug)]
 struct Owed {
-    packet_id: PacketId,
-    exactly_once: bool,
-    reason: Reason,
+    what: Said,
     receipt: Option<Arc<Receipt>>,
+}
+
+/// What is acknowledged.
+#[derive(Debug)]
+enum Said {
+    Publish {
+        packet_id: PacketId,
+        exactly_once: bool,
+        reason: Reason,
+    },
+    /// Not waited for beyond a moment.
+    Subscribe {
+        ack: SubAck,
+        until: Tick,
+    },
 }
 
 /// Why a connection ends.
@@ -159,6 +177,9 @@ impl Client {
         if let Some(open) = &mut self.open {
             // What comes next waits for itself.
             open.receipt = None;
+            if let Some(publication) = &mut open.publication {
+                publication.rest();
+            }
             if !open.full.is_empty() && open.full_since.is_none() {
                 open.full_since = Some(now.tick);
             }
@@ -173,12 +194,15 @@ impl Client {
             };
         };
         match packet {
+            Packet::Publish(publish) if self.door.peer => {
+                open.hear_peer(broker, &publish, now.wall)
+            }
             Packet::Publish(publish) => open.publish(broker, publish, replies, now.wall),
             Packet::PubAck(ack) => open.acknowledged(broker, &ack, false),
             Packet::PubRec(ack) => open.acknowledged(broker, &ack, true),
             Packet::PubRel(ack) => open.released(broker, ack, replies),
             Packet::PubComp(ack) => open.completed(broker, &ack),
-            Packet::Subscribe(subscribe) => open.subscribe(broker, subscribe, replies, now.wall),
+            Packet::Subscribe(subscribe) => open.subscribe(broker, subscribe, replies, now),
             Packet::Unsubscribe(unsubscribe) => open.unsubscribe(broker, &unsubscribe, replies),
             Packet::PingReq => {
                 encode(&Packet::PingResp, open.version, replies);
@@ -213,7 +237,7 @@ impl Client {
         self.ending = Some(stop.reason);
         match self.open.take() {
             Some(mut open) => {
-                open.settle(&mut self.replies, &Waker::noop().clone());
+                open.settle(&mut self.replies, Waker::noop(), now.tick);
                 self.broker.leave(&open.session, open.connection, Leaving::Broken, None, now.wall);
                 if open.version == Version::V5 {
                     let (reason, none) = (stop.reason, None);
@@ -246,7 +270,7 @@ impl Client {
     pub fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
         let mut lost = None;
         if let Some(open) = &mut self.open {
-            open.settle(&mut self.replies, waker);
+            open.settle(&mut self.replies, waker, now.tick);
             let mut pump = Pump {
                 connection: open.connection,
                 out: &mut self.replies,
@@ -280,7 +304,7 @@ impl Client {
         if open.full.is_empty() {
             open.full_since = None;
         }
-        !open.full.is_empty() || open.owed.len() >= crate::limits::OWED_MAX
+        !open.full.is_empty() || open.owed.len() >= OWED_MAX || self.replies.len() > OUT_BYTES_HIGH
     }
 
     /// When [`Client::handle_timeout`] is due.
@@ -288,7 +312,8 @@ impl Client {
     pub fn next_deadline(&self) -> Option<Tick> {
         let silence = self.silence_ms.map(|ms| self.heard.plus_ms(ms));
         let held = self.open.as_ref().and_then(|open| open.full_since);
-        [silence, held.map(|since| since.plus_ms(HOLD_MS))].into_iter().flatten().min()
+        let owed = self.open.as_ref().and_then(|open| open.owed_until());
+        [silence, owed, held.map(|since| since.plus_ms(HOLD_MS))].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -348,31 +373,55 @@ impl Drop for Client {
 
 impl Open {
     /// Writes the acknowledgements that nothing has to be waited for.
-    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker) {
+    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker, now: Tick) {
         while let Some(first) = self.owed.front() {
-            if first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
+            let late = matches!(&first.what, Said::Subscribe { until, .. } if *until <= now);
+            if !late && first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
                 return;
             }
             let Some(owed) = self.owed.pop_front() else { return };
-            self.acknowledge(&owed, replies);
+            self.acknowledge(owed, replies);
         }
     }
 
-    fn acknowledge(&self, owed: &Owed, replies: &mut Vec<u8>) {
+    /// Acknowledges now, or when what it waits for is done.
+    fn owe(&mut self, owed: Owed, replies: &mut Vec<u8>) {
+        if owed.receipt.is_none() && self.owed.is_empty() {
+            self.acknowledge(owed, replies);
+        } else {
+            self.owed.push_back(owed);
+        }
+    }
+
+    fn acknowledge(&self, owed: Owed, replies: &mut Vec<u8>) {
+        let (packet_id, exactly_once, reason) = match owed.what {
+            Said::Publish { packet_id, exactly_once, reason } => (packet_id, exactly_once, reason),
+            Said::Subscribe { ack, .. } => {
+                return encode(&Packet::SubAck(ack), self.version, replies);
+            }
+        };
         let failed = owed.receipt.as_ref().is_some_and(|receipt| receipt.has_failed());
-        let reason = if failed { Reason::ImplementationSpecific } else { owed.reason };
-        if owed.exactly_once && reason.is_error() {
-            self.session.lock().received.remove(&owed.packet_id);
+        let reason = if failed { Reason::ImplementationSpecific } else { reason };
+        if exactly_once && reason.is_error() {
+            self.session.lock().received.remove(&packet_id);
         }
         let quick = reason == Reason::Success || self.version != Version::V5;
         if quick {
-            let [high, low] = owed.packet_id.get().to_be_bytes();
-            let head = if owed.exactly_once { 0x50 } else { 0x40 };
+            let [high, low] = packet_id.get().to_be_bytes();
+            let head = if exactly_once { 0x50 } else { 0x40 };
             return replies.extend_from_slice(&[head, 2, high, low]);
         }
-        let ack = Ack { packet_id: owed.packet_id, reason, reason_string: None };
-        let packet = if owed.exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
+        let ack = Ack { packet_id, reason, reason_string: None };
+        let packet = if exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
         encode(&packet, self.version, replies);
+    }
+
+    /// When the first that is owed is waited for no longer.
+    fn owed_until(&self) -> Option<Tick> {
+        match self.owed.front()?.what {
+            Said::Subscribe { until, .. } => Some(until),
+            Said::Publish { .. } => None,
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Counters {
     pub refused: Counter,
     /// PUBLISH packets that came.
     pub received: Counter,
+    /// Messages that other peers brought.
+    pub carried: Counter,
     /// PUBLISH packets of QoS 1 and 2 that were written for clients.
     pub sent: Counter,
     /// Messages that found no room at a session.

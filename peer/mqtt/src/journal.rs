@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::limits::JOURNAL_ROWS_HIGH;
 use crate::receipt::Hold;
 
 /// A table of the file.
@@ -90,20 +91,31 @@ impl Journal {
         }
         changes.insert(row, change);
         gathered.group.holds.extend(hold);
-        if let Some(waker) = gathered.waker.take() {
+        let group = &gathered.group;
+        let due = !group.holds.is_empty() || group.changes.len() >= JOURNAL_ROWS_HIGH;
+        if let Some(waker) = due.then(|| gathered.waker.take()).flatten() {
             drop(gathered);
             waker.wake();
         }
     }
 
-    /// Takes what has gathered.
-    pub fn poll_take(&self, cx: &Context<'_>) -> Poll<Group> {
+    /// Takes what has gathered as soon as somebody waits for it, or when it is much.
+    pub fn poll_held(&self, cx: &Context<'_>) -> Poll<Group> {
         let mut gathered = self.lock();
-        if gathered.group.changes.is_empty() && gathered.group.holds.is_empty() {
-            gathered.waker = Some(cx.waker().clone());
+        let Gathered { group, waker } = &mut *gathered;
+        if group.holds.is_empty() && group.changes.len() < JOURNAL_ROWS_HIGH {
+            *waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(std::mem::take(&mut gathered.group))
+        Poll::Ready(std::mem::take(group))
+    }
+
+    /// Takes what has gathered, if anything has.
+    pub fn take(&self) -> Option<Group> {
+        let mut gathered = self.lock();
+        let group = &mut gathered.group;
+        let empty = group.changes.is_empty() && group.holds.is_empty();
+        (!empty).then(|| std::mem::take(group))
     }
 
     /// How many rows wait.
@@ -139,25 +151,18 @@ mod tests {
     use super::*;
     use crate::receipt::Receipt;
 
-    fn taken(journal: &Journal) -> Option<Group> {
-        match journal.poll_take(&Context::from_waker(Waker::noop())) {
-            Poll::Ready(group) => Some(group),
-            Poll::Pending => None,
-        }
-    }
-
     #[test]
     fn what_comes_and_goes_is_never_written() {
         let journal = Journal::default();
         journal.write(Table::Queue, key(1, 1), Change::Added(vec![1]), None);
         journal.write(Table::Queue, key(1, 2), Change::Added(vec![2]), None);
         journal.write(Table::Queue, key(1, 1), Change::Gone, None);
-        let group = taken(&journal).unwrap();
+        let group = journal.take().unwrap();
         assert_eq!(group.changes.len(), 1);
         journal.write(Table::Queue, key(1, 2), Change::Gone, None);
-        let group = taken(&journal).unwrap();
+        let group = journal.take().unwrap();
         assert_eq!(group.changes[&(Table::Queue, key(1, 2))], Change::Gone);
-        assert!(taken(&journal).is_none());
+        assert!(journal.take().is_none());
         assert_eq!(parts(&key(1, 2)), Some((1, 2)));
     }
 
@@ -167,7 +172,9 @@ mod tests {
         journal.write(Table::Queue, key(1, 1), Change::Added(vec![]), Some(receipt.hold()));
         journal.write(Table::Queue, key(1, 1), Change::Gone, None);
         assert!(!receipt.is_settled(Waker::noop()));
-        drop(taken(&journal));
+        let held = journal.poll_held(&Context::from_waker(Waker::noop()));
+        assert!(held.is_ready());
+        drop(held);
         assert!(receipt.is_settled(Waker::noop()));
     }
 }

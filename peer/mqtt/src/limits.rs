@@ -92,3 +92,27 @@ pub const STAMP_AHEAD_MS: i64 = 2_000;
 /// How long it is remembered that a retained message was cleared, in ms: a peer that was away for
 /// longer may bring it back.
 pub const TOMBSTONE_MS: i64 = 7 * 86_400_000;
+
+/// Rows that gather for the disk before they are written although nobody waits for them.
+pub const JOURNAL_ROWS_HIGH: usize = 4096;
+
+/// Octets of what a message carries between peers besides itself: two names and a filter, in hex.
+pub const ENVELOPE_BYTES_MAX: usize = 4096;
+
+/// Distinct filters that a peer asks its neighbours for; with more, whole first levels.
+pub const INTEREST_MAX: usize = 4096;
+
+/// How long a SUBACK waits until every linked peer knows of a new filter, in ms.
+pub const BARRIER_MS: u64 = 200;
+
+/// How long messages for a peer that is away are kept, in seconds: a day of repair.
+pub const PEER_EXPIRY_S: u32 = 86_400;
+
+/// Bytes that wait for one peer.
+pub const PEER_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Parts that the retained messages of two peers are compared in.
+pub const BUCKETS: usize = 256;
+
+/// How often they are compared besides at link-up, in ms.
+pub const DIGEST_MS: u64 = 60_000;

@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use bytestring::ByteString;
+use shared::name::NodeName;
 use shared::time::Timestamp;
 
 use crate::codec::{Outgoing, Qos, Version, encode_publish};
+use crate::envelope::Envelope;
 use crate::message::Message;
+use crate::retained::Stamp;
 
 /// See above.
 #[derive(Debug)]
@@ -15,6 +20,12 @@ pub struct Publication {
     pub message: Message,
     now: Timestamp,
     kept: Option<Arc<Message>>,
+    /// As other peers get it.
+    for_peers: Option<Arc<Message>>,
+    /// When it was retained.
+    pub(crate) stamp: Option<Stamp>,
+    /// Since when the certificate of whoever said it is valid; none if it is this peer itself.
+    pub(crate) standing: Option<Timestamp>,
     /// As QoS 0 before MQTT 5, and in it.
     encoded: [Vec<u8>; 2],
 }
@@ -23,7 +34,15 @@ impl Publication {
     /// Begins with a message.
     #[must_use]
     pub const fn new(message: Message, now: Timestamp) -> Self {
-        Self { message, now, kept: None, encoded: [Vec::new(), Vec::new()] }
+        Self {
+            message,
+            now,
+            kept: None,
+            for_peers: None,
+            stamp: None,
+            standing: None,
+            encoded: [Vec::new(), Vec::new()],
+        }
     }
 
     /// Goes on with another message in the same buffers.
@@ -31,12 +50,44 @@ impl Publication {
         self.message = message;
         self.now = now;
         self.kept = None;
+        self.for_peers = None;
+        self.stamp = None;
+        self.standing = None;
         self.encoded.iter_mut().for_each(Vec::clear);
     }
 
     /// The message in bytes of its own.
     pub fn kept(&mut self) -> &Arc<Message> {
         self.kept.get_or_insert_with(|| self.message.to_kept())
+    }
+
+    /// The message as other peers get it, or for one group of one of them.
+    pub(crate) fn for_peers(&mut self, share: Option<&ByteString>) -> Arc<Message> {
+        if let Some(known) = self.for_peers.as_ref().filter(|_| share.is_none()) {
+            return Arc::clone(known);
+        }
+        let by = self.standing.map(|since| (NodeName::clone(&self.message.by), since));
+        let share_text = share.map(ToString::to_string);
+        let envelope = Envelope { by, stamp: self.stamp.clone(), share: share_text };
+        let properties = envelope.before(&self.message.properties);
+        let message = Message { properties, ..self.message.clone() }.to_kept();
+        if share.is_none() {
+            self.for_peers = Some(Arc::clone(&message));
+        }
+        message
+    }
+
+    /// Lets go of the message; the buffers stay.
+    pub(crate) fn rest(&mut self) {
+        self.kept = None;
+        self.for_peers = None;
+        self.message.topic = ByteString::new();
+        self.message.properties = Bytes::new();
+        self.message.payload = Bytes::new();
+        for bytes in &mut self.encoded {
+            bytes.clear();
+            bytes.shrink_to(4096);
+        }
     }
 
     /// Seconds that are left of it.

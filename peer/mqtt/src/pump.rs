@@ -33,16 +33,10 @@ pub(crate) enum Pumped {
 }
 
 impl Pump<'_> {
-    pub(crate) fn fill(
-        &mut self,
-        session: SessionId,
-        lasts: bool,
-        online: &mut Online,
-        queue: &mut Queue,
-    ) {
+    pub(crate) fn fill(&mut self, session: SessionId, online: &mut Online, queue: &mut Queue) {
         while online.out.len() < OUT_BYTES_HIGH {
-            let gone = |place| {
-                if lasts {
+            let gone = |place, saved| {
+                if saved {
                     self.journal.write(Table::Queue, key(session, place), Change::Gone, None);
                 }
             };
@@ -73,13 +67,12 @@ impl Pump<'_> {
             };
             match unsendable {
                 None => self.sent += 1,
-                Some((packet_id, qos)) => match queue.finish(packet_id, qos) {
-                    Acked::Over(place) if lasts => {
+                Some((packet_id, qos)) => {
+                    if let Acked::Over { place, saved: true } = queue.finish(packet_id, qos) {
                         let row = key(session, place);
                         self.journal.write(Table::Queue, row, Change::Gone, None);
                     }
-                    _ => {}
-                },
+                }
             }
         }
         online.lagging = false;

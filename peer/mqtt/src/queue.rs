@@ -14,9 +14,10 @@ use shared::time::Timestamp;
 
 use crate::codec::{PacketId, Qos};
 use crate::message::Message;
+use crate::receipt::Hold;
 
 /// A message for one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) message: Arc<Message>,
     /// The lower of the message's and the subscription's.
@@ -24,6 +25,10 @@ pub(crate) struct Item {
     pub(crate) retain: bool,
     /// Subscription identifiers.
     pub(crate) ids: Box<[u32]>,
+    /// Whether the file has a row of it.
+    pub(crate) saved: bool,
+    /// Its publisher waits until the session's client has it.
+    pub(crate) hold: Option<Hold>,
 }
 
 #[derive(Debug)]
@@ -33,11 +38,13 @@ enum Slot {
     Waiting(Item),
     Sent(Item),
     /// PUBREC came: the message itself is not needed again.
-    Released,
+    Released {
+        saved: bool,
+    },
 }
 
 /// What is to be sent next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Next<'q> {
     Publish { packet_id: PacketId, item: &'q Item, dup: bool },
     Release(PacketId),
@@ -46,10 +53,10 @@ pub(crate) enum Next<'q> {
 /// What an acknowledgement changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Acked {
-    /// The message at this place is over.
-    Over(u64),
+    /// The message at this place is over, and its row goes if it has one.
+    Over { place: u64, saved: bool },
     /// The message at this place is the client's; PUBREL is next.
-    Released(u64),
+    Released { place: u64, saved: bool },
     /// PUBREC came once more.
     Again,
     /// No such identifier is under way.
@@ -97,7 +104,7 @@ impl Queue {
                 // It may have been sent before the restart.
                 Slot::Sent(item)
             }
-            None => Slot::Released,
+            None => Slot::Released { saved: true },
         });
     }
 
@@ -111,7 +118,7 @@ impl Queue {
         &mut self,
         window: usize,
         now: Timestamp,
-        mut expired: impl FnMut(u64),
+        mut expired: impl FnMut(u64, bool),
     ) -> Option<Next<'_>> {
         loop {
             self.trim();
@@ -122,13 +129,15 @@ impl Queue {
             let slot = self.slots.get_mut(self.sent)?;
             self.sent += 1;
             let lapsed = match slot {
-                Slot::Waiting(item) => item.message.is_over(now).then(|| item.message.bytes()),
+                Slot::Waiting(item) if item.message.is_over(now) => {
+                    Some((item.message.bytes(), item.saved))
+                }
                 _ => None,
             };
-            if let Some(bytes) = lapsed {
+            if let Some((bytes, saved)) = lapsed {
                 self.bytes -= bytes;
                 *slot = Slot::Over;
-                expired(place);
+                expired(place, saved);
                 continue;
             }
             if matches!(slot, Slot::Over) {
@@ -159,44 +168,58 @@ impl Queue {
     /// PUBACK, or a PUBREC that says no.
     pub(crate) fn finish(&mut self, packet_id: PacketId, qos: Qos) -> Acked {
         let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
-        let bytes = match slot {
-            Slot::Sent(item) if item.qos == qos => item.message.bytes(),
+        let (bytes, saved) = match slot {
+            Slot::Sent(item) if item.qos == qos => (item.message.bytes(), item.saved),
             _ => return Acked::Unknown,
         };
         *slot = Slot::Over;
         self.bytes -= bytes;
         self.trim();
-        Acked::Over(place)
+        Acked::Over { place, saved }
     }
 
     /// PUBREC.
     pub(crate) fn release(&mut self, packet_id: PacketId) -> Acked {
         let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
-        let bytes = match slot {
-            Slot::Sent(item) if item.qos == Qos::ExactlyOnce => item.message.bytes(),
-            Slot::Released => return Acked::Again,
+        let (bytes, saved) = match slot {
+            Slot::Sent(item) if item.qos == Qos::ExactlyOnce => (item.message.bytes(), item.saved),
+            Slot::Released { .. } => return Acked::Again,
             _ => return Acked::Unknown,
         };
-        *slot = Slot::Released;
+        *slot = Slot::Released { saved };
         self.bytes -= bytes;
-        Acked::Released(place)
+        Acked::Released { place, saved }
     }
 
     /// PUBCOMP.
     pub(crate) fn complete(&mut self, packet_id: PacketId) -> Acked {
         let Some((place, slot)) = self.find(packet_id) else { return Acked::Unknown };
-        if !matches!(slot, Slot::Released) {
-            return Acked::Unknown;
-        }
+        let Slot::Released { saved } = *slot else { return Acked::Unknown };
         *slot = Slot::Over;
         self.trim();
-        Acked::Over(place)
+        Acked::Over { place, saved }
     }
 
-    /// The places that are not over, for their rows to be dropped.
-    pub(crate) fn places(&self) -> impl Iterator<Item = u64> {
-        let live = self.slots.iter().enumerate().filter(|(_, slot)| !matches!(slot, Slot::Over));
+    /// The places that have rows, for these to be dropped.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = u64> {
+        let live = self.slots.iter().enumerate().filter(|(_, slot)| match slot {
+            Slot::Waiting(item) | Slot::Sent(item) => item.saved,
+            Slot::Released { saved } => *saved,
+            Slot::Over => false,
+        });
         live.map(|(index, _)| self.first + index as u64)
+    }
+
+    /// Gives every message that has no row to `save`: from now on it has one.
+    pub(crate) fn save_all(&mut self, mut save: impl FnMut(u64, &mut Item)) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let Slot::Waiting(item) | Slot::Sent(item) = slot
+                && !item.saved
+            {
+                item.saved = true;
+                save(self.first + index as u64, item);
+            }
+        }
     }
 
     fn find(&mut self, packet_id: PacketId) -> Option<(u64, &mut Slot)> {
@@ -236,12 +259,12 @@ mod tests {
 
     fn item(text: &str, qos: Qos) -> Item {
         let message = Arc::new(message("a", text, qos));
-        Item { message, qos, retain: false, ids: Box::default() }
+        Item { message, qos, retain: false, ids: Box::default(), saved: true, hold: None }
     }
 
     fn sent(queue: &mut Queue, window: usize) -> Vec<(u16, bool)> {
         let mut all = Vec::new();
-        while let Some(next) = queue.next(window, NOW, |_| {}) {
+        while let Some(next) = queue.next(window, NOW, |_, _| {}) {
             all.push(match next {
                 Next::Publish { packet_id, dup, .. } => (packet_id.get(), dup),
                 Next::Release(packet_id) => (packet_id.get() + 10_000, false),
@@ -261,15 +284,15 @@ mod tests {
             queue.push(item(text, Qos::AtLeastOnce));
         }
         assert_eq!(sent(&mut queue, 2), [(1, false), (2, false)]);
-        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over(1));
+        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over { place: 1, saved: true });
         assert_eq!(sent(&mut queue, 2), [], "the first is still under way");
-        assert_eq!(queue.finish(id(1), Qos::AtLeastOnce), Acked::Over(0));
+        assert_eq!(queue.finish(id(1), Qos::AtLeastOnce), Acked::Over { place: 0, saved: true });
         assert_eq!(queue.finish(id(1), Qos::AtLeastOnce), Acked::Unknown);
         assert_eq!(sent(&mut queue, 2), [(3, false), (4, false)]);
         assert_eq!(queue.finish(id(3), Qos::ExactlyOnce), Acked::Unknown, "the wrong packet");
         assert!(queue.bytes() > 0);
-        assert_eq!(queue.finish(id(3), Qos::AtLeastOnce), Acked::Over(2));
-        assert_eq!(queue.finish(id(4), Qos::AtLeastOnce), Acked::Over(3));
+        assert_eq!(queue.finish(id(3), Qos::AtLeastOnce), Acked::Over { place: 2, saved: true });
+        assert_eq!(queue.finish(id(4), Qos::AtLeastOnce), Acked::Over { place: 3, saved: true });
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 
@@ -280,13 +303,13 @@ mod tests {
             queue.push(item(text, Qos::ExactlyOnce));
         }
         assert_eq!(sent(&mut queue, 2), [(1, false), (2, false)]);
-        assert_eq!(queue.release(id(1)), Acked::Released(0));
+        assert_eq!(queue.release(id(1)), Acked::Released { place: 0, saved: true });
         assert_eq!(queue.release(id(1)), Acked::Again);
         assert_eq!(queue.complete(id(2)), Acked::Unknown, "no PUBREC yet");
         queue.rewind();
         assert_eq!(sent(&mut queue, 9), [(10_001, false), (2, true), (3, false)]);
-        assert_eq!(queue.complete(id(1)), Acked::Over(0));
-        assert_eq!(queue.places().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(queue.complete(id(1)), Acked::Over { place: 0, saved: true });
+        assert_eq!(queue.saved().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -299,7 +322,7 @@ mod tests {
             if queue.len() == 3 {
                 let oldest = (u32::from(last) + 65_535 - 1 - 2) % 65_535 + 1;
                 let oldest = id(u16::try_from(oldest).unwrap());
-                assert!(matches!(queue.finish(oldest, Qos::AtLeastOnce), Acked::Over(_)));
+                assert!(matches!(queue.finish(oldest, Qos::AtLeastOnce), Acked::Over { .. }));
             }
         }
     }
@@ -310,12 +333,15 @@ mod tests {
         let mut old = message("a", "old", Qos::AtLeastOnce);
         old.expires = Some(NOW);
         let message = Arc::new(old);
-        queue.push(Item { message, qos: Qos::AtLeastOnce, retain: false, ids: Box::default() });
+        let qos = Qos::AtLeastOnce;
+        let ids = Box::default();
+        queue.push(Item { message, qos, retain: false, ids, saved: false, hold: None });
         queue.push(item("new", Qos::AtLeastOnce));
         let mut gone = Vec::new();
-        assert!(matches!(queue.next(9, NOW, |place| gone.push(place)), Some(Next::Publish { .. })));
-        assert_eq!(gone, [0]);
-        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over(1));
+        let next = queue.next(9, NOW, |place, saved| gone.push((place, saved)));
+        assert!(matches!(next, Some(Next::Publish { .. })));
+        assert_eq!(gone, [(0, false)]);
+        assert_eq!(queue.finish(id(2), Qos::AtLeastOnce), Acked::Over { place: 1, saved: true });
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 

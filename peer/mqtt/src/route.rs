@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::message::SessionId;
 use crate::publication::Publication;
 use crate::receipt::Receipt;
-use crate::session::{Delivered, Session, Terms};
+use crate::session::{Delivered, Kind, Session, Terms};
 use crate::trie::Trie;
 
 /// All subscriptions of this peer: by the group that shares one (or none), then by session.
@@ -27,10 +27,22 @@ pub(crate) struct Subscriber {
     pub(crate) shared: Option<ByteString>,
 }
 
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// A session of this peer, which does not hear itself where it asked not to (§3.8.3.1).
+    Session(SessionId),
+    /// This peer itself.
+    Own,
+    /// Another peer: no third one gets it from us.
+    Peer,
+}
+
 /// The receivers of a topic.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     each: Vec<Target>,
+    peers: Vec<Target>,
     /// Of each of these one.
     groups: BTreeMap<ByteString, Vec<Target>>,
 }
@@ -64,21 +76,27 @@ pub(crate) struct Spreading<'s> {
 }
 
 impl Route {
-    /// Finds the receivers of a topic; `from` does not hear itself where it asked not to (§3.8.3.1).
-    pub(crate) fn find(topics: &Topics, topic: &str, from: Option<SessionId>) -> Self {
+    /// Finds the receivers of a topic.
+    pub(crate) fn find(topics: &Topics, topic: &str, from: From) -> Self {
         let mut merged: BTreeMap<SessionId, Target> = BTreeMap::new();
         let mut groups: BTreeMap<ByteString, Vec<Target>> = BTreeMap::new();
         topics.matches(topic, |(_, id), subscriber| {
+            let kind = subscriber.session.kind;
+            if from == From::Peer && kind == Kind::Peer {
+                return;
+            }
             if let Some(shared) = &subscriber.shared {
                 groups.entry(shared.clone()).or_default().push(Target::new(subscriber));
-            } else if !(subscriber.options.no_local && from == Some(*id)) {
+            } else if !(subscriber.options.no_local && from == From::Session(*id)) {
                 match merged.get_mut(id) {
                     Some(target) => target.merge(subscriber),
                     None => drop(merged.insert(*id, Target::new(subscriber))),
                 }
             }
         });
-        Self { each: merged.into_values().collect(), groups }
+        let (peers, each) =
+            merged.into_values().partition(|target| target.session.kind == Kind::Peer);
+        Self { each, peers, groups }
     }
 
     /// The groups that share it here.
@@ -86,27 +104,37 @@ impl Route {
         self.groups.keys()
     }
 
-    /// Hands a message to every receiver that does not share it.
-    pub(crate) fn spread(&self, spreading: &mut Spreading<'_>) -> Spread {
+    /// Hands a message to every receiver that does not share it. What is retained goes to all
+    /// `peers` that may have it, whether they asked for it or not.
+    pub(crate) fn spread(&self, spreading: &mut Spreading<'_>, all: &[Arc<Session>]) -> Spread {
         let mut result = Spread::default();
         for target in &self.each {
             result.note(spreading.hand(target));
         }
+        if spreading.publication.stamp.is_none() {
+            for target in &self.peers {
+                result.note(spreading.hand(target));
+            }
+        }
+        for session in all {
+            let qos = spreading.publication.message.qos;
+            let terms = Terms { qos, retain: true, ids: Box::default(), share: None };
+            result.note(spreading.give(session, &terms));
+        }
         result
     }
 
-    /// Hands it to one member of a group: the next that is connected, or else the next.
+    /// Hands it to one member of a group: one of ours if any is connected, or one of another peer's
+    /// members, or else the next.
     pub(crate) fn share(&self, group: &ByteString, spreading: &mut Spreading<'_>) -> Spread {
         let mut result = Spread::default();
         let Some(members) = self.groups.get(group) else { return result };
         let turn = spreading.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
         let (before, after) = members.split_at(turn);
-        let ready = |target: &&Target| {
-            target.session.lock().online.as_ref().is_some_and(|online| !online.lagging)
-        };
-        let round = || after.iter().chain(before);
-        for target in round().filter(ready).chain(round().filter(|target| !ready(target))) {
-            let delivered = spreading.hand(target);
+        let mut order: Vec<&Target> = after.iter().chain(before).collect();
+        order.sort_by_key(|target| target.session.readiness());
+        for target in order {
+            let delivered = spreading.hand_in(group, target);
             if matches!(delivered, Delivered::Taken | Delivered::Full) {
                 result.note(delivered);
                 return result;
@@ -120,9 +148,22 @@ impl Spreading<'_> {
     fn hand(&mut self, target: &Target) -> Delivered {
         let retain = self.publication.message.retain && target.as_published;
         let terms = if retain { &target.retained } else { &target.plain };
-        let delivered = target.session.deliver(self.publication, terms, self.receipt, self.journal);
+        self.give(&target.session, terms)
+    }
+
+    /// To a member of a group: another peer has to know which.
+    fn hand_in(&mut self, group: &ByteString, target: &Target) -> Delivered {
+        if target.session.kind == Kind::Client {
+            return self.hand(target);
+        }
+        let terms = Terms { share: Some(group.clone()), ..target.plain.clone() };
+        self.give(&target.session, &terms)
+    }
+
+    fn give(&mut self, session: &Arc<Session>, terms: &Terms) -> Delivered {
+        let delivered = session.deliver(self.publication, terms, self.receipt, self.journal);
         if delivered == Delivered::Full {
-            self.full.push(Arc::clone(&target.session));
+            self.full.push(Arc::clone(session));
         }
         delivered
     }
@@ -145,6 +186,7 @@ impl Target {
             qos: subscriber.options.qos,
             retain,
             ids: subscriber.id.into_iter().collect(),
+            share: None,
         };
         Self {
             session: Arc::clone(&subscriber.session),
@@ -168,7 +210,7 @@ impl Target {
 
 /// The terms on which a retained message goes to a new subscription.
 pub(crate) fn retained_terms(options: Options, id: Option<u32>) -> Terms {
-    Terms { qos: options.qos, retain: true, ids: id.into_iter().collect() }
+    Terms { qos: options.qos, retain: true, ids: id.into_iter().collect(), share: None }
 }
 
 /// The quality of service that a subscription is granted.

@@ -34,6 +34,8 @@ impl Item {
             qos: Qos::from_bits(row.qos)?,
             retain: row.retain,
             ids: row.ids.into(),
+            saved: true,
+            hold: None,
         })
     }
 }
@@ -69,6 +71,8 @@ pub(crate) struct SessionRow {
     groups: Vec<String>,
     #[n(6)]
     roles: Vec<String>,
+    #[n(7)]
+    pub(crate) since: Timestamp,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -95,6 +99,7 @@ impl SessionRow {
             client: owner.client.to_string(),
             expiry_s: inside.expiry_s,
             left: inside.left,
+            since: inside.since,
             subscriptions: subscriptions.collect(),
             groups: labels(inside, |attributes| &attributes.groups),
             roles: labels(inside, |attributes| &attributes.roles),

@@ -37,6 +37,15 @@ pub(crate) struct Owner {
     pub(crate) client: ByteString,
 }
 
+/// Whose end of a session is at the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A program.
+    Client,
+    /// A peer, which asks for what its own programs want.
+    Peer,
+}
+
 /// A subscription as the session keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
@@ -52,6 +61,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// Whose.
     pub(crate) owner: Owner,
+    /// Of a program, or of another peer.
+    pub(crate) kind: Kind,
     pub(crate) inside: Mutex<Inside>,
 }
 
@@ -67,6 +78,8 @@ pub(crate) struct Inside {
     pub(crate) expiry_s: u32,
     /// Since when it has no connection.
     pub(crate) left: Option<Timestamp>,
+    /// Since when it has its connection, or had its last.
+    pub(crate) since: Timestamp,
     pub(crate) ended: bool,
     /// Messages that found no room.
     pub(crate) dropped: u64,
@@ -134,6 +147,8 @@ pub(crate) struct Terms {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) ids: Box<[u32]>,
+    /// To a peer: the group for one of whose members this is.
+    pub(crate) share: Option<ByteString>,
 }
 
 /// What became of a message at one session.
@@ -166,27 +181,50 @@ impl Session {
         if inside.ended {
             return Delivered::Dropped;
         }
+        let kind = self.kind;
         let qos = terms.qos.min(publication.message.qos);
         if qos == Qos::AtMostOnce {
-            return inside.deliver_now(publication, terms);
+            return inside.deliver_now(kind, publication, terms);
         }
         if inside.is_full(publication.message.bytes()) {
             inside.dropped += 1;
             return Delivered::Refused;
         }
-        let message = Arc::clone(publication.kept());
-        let item = Item { message, qos, retain: terms.retain, ids: terms.ids.clone() };
-        let record = (inside.expiry_s > 0).then(|| item.to_row());
-        let place = inside.queue.push(item);
-        if let Some(row) = record {
-            let receipt = receipt.get_or_insert_default();
-            let (row, hold) = (Change::Added(row), receipt.hold());
-            journal.write(Table::Queue, key(self.id, place), row, Some(hold));
+        let message = match self.kind {
+            Kind::Client => Arc::clone(publication.kept()),
+            Kind::Peer => publication.for_peers(terms.share.as_ref()),
+        };
+        let ids = terms.ids.clone();
+        let mut item = Item { message, qos, retain: terms.retain, ids, saved: false, hold: None };
+        let lasts = inside.expiry_s > 0;
+        let hold = lasts.then(|| receipt.get_or_insert_default().hold());
+        // What a linked peer is about to acknowledge need not be on our disk first.
+        if self.kind == Kind::Peer && inside.online.is_some() {
+            item.hold = hold;
+            inside.queue.push(item);
+        } else if lasts {
+            item.saved = true;
+            let row = Change::Added(item.to_row());
+            let place = inside.queue.push(item);
+            journal.write(Table::Queue, key(self.id, place), row, hold);
+        } else {
+            inside.queue.push(item);
         }
         inside.wake();
         let behind = inside.queue.bytes() > OUT_BYTES_HIGH * 4;
         let held = behind && inside.online.as_ref().is_some_and(|online| !online.lagging);
         if held { Delivered::Full } else { Delivered::Taken }
+    }
+
+    /// How well it could take something now; less is better.
+    pub(crate) fn readiness(&self) -> u8 {
+        let ready = self.lock().online.as_ref().is_some_and(|online| !online.lagging);
+        match (self.kind, ready) {
+            (Kind::Client, true) => 0,
+            (Kind::Peer, true) => 1,
+            (Kind::Client, false) => 2,
+            (Kind::Peer, false) => 3,
+        }
     }
 
     /// Whether a publisher need not wait for it any more; if it has to, `waker` is woken then.
@@ -211,11 +249,11 @@ impl Session {
     /// Writes what is due for the connection into `out`, and remembers whom to wake for more.
     pub(crate) fn pump(&self, pump: &mut Pump<'_>, waker: &Waker) -> Pumped {
         let mut inside = self.lock();
-        let Inside { online, queue, expiry_s, .. } = &mut *inside;
+        let Inside { online, queue, .. } = &mut *inside;
         let Some(online) = online.as_mut().filter(|o| o.connection == pump.connection) else {
             return Pumped::Lost;
         };
-        pump.fill(self.id, *expiry_s > 0, online, queue);
+        pump.fill(self.id, online, queue);
         if let Some(reason) = online.end {
             return Pumped::End(reason);
         }
@@ -235,21 +273,26 @@ impl Session {
         journal: &Journal,
         act: impl FnOnce(&mut Queue) -> Acked,
     ) -> Acked {
-        let mut inside = self.lock();
-        let acked = act(&mut inside.queue);
-        if inside.expiry_s > 0 {
-            match acked {
-                Acked::Over(place) => {
-                    journal.write(Table::Queue, key(self.id, place), Change::Gone, None);
-                }
-                Acked::Released(place) => {
-                    let row = Change::Put(Vec::new());
-                    journal.write(Table::Queue, key(self.id, place), row, None);
-                }
-                Acked::Again | Acked::Unknown => {}
+        let acked = act(&mut self.lock().queue);
+        match acked {
+            Acked::Over { place, saved: true } => {
+                journal.write(Table::Queue, key(self.id, place), Change::Gone, None);
             }
+            Acked::Released { place, saved: true } => {
+                let row = Change::Put(Vec::new());
+                journal.write(Table::Queue, key(self.id, place), row, None);
+            }
+            _ => {}
         }
         acked
+    }
+
+    /// Its connection is gone: what was held for it in memory alone goes to the disk.
+    pub(crate) fn spill(&self, inside: &mut Inside, journal: &Journal) {
+        inside.queue.save_all(|place, item| {
+            let (row, hold) = (Change::Added(item.to_row()), item.hold.take());
+            journal.write(Table::Queue, key(self.id, place), row, hold);
+        });
     }
 
     /// Ends its connection for a reason that the client is told.
@@ -274,14 +317,20 @@ impl Inside {
     }
 
     /// QoS 0: into the bytes for the socket, or nowhere.
-    fn deliver_now(&mut self, publication: &mut Publication, terms: &Terms) -> Delivered {
+    fn deliver_now(
+        &mut self,
+        kind: Kind,
+        publication: &mut Publication,
+        terms: &Terms,
+    ) -> Delivered {
         let Some(online) = &mut self.online else { return Delivered::Dropped };
         if online.out.len() > OUT_BYTES_MAX || (online.lagging && online.out.len() > OUT_BYTES_HIGH)
         {
             self.dropped += 1;
             return Delivered::Dropped;
         }
-        let plain = !terms.retain && terms.ids.is_empty() && online.aliases.max == 0;
+        let own = !terms.ids.is_empty() || online.aliases.max > 0 || terms.share.is_some();
+        let plain = !terms.retain && !own && kind == Kind::Client;
         let before = online.out.len();
         if plain {
             let bytes = publication.encoded(online.version);
@@ -289,6 +338,9 @@ impl Inside {
                 return Delivered::Dropped;
             }
             online.out.extend_from_slice(bytes);
+        } else if kind == Kind::Peer {
+            let message = publication.for_peers(terms.share.as_ref());
+            write(online, &message, terms, publication.expiry_s());
         } else {
             write(online, &publication.message, terms, publication.expiry_s());
         }

@@ -14,7 +14,7 @@ use crate::queue::Item;
 use crate::retained::Retained;
 use crate::route::Subscriber;
 use crate::rows::SessionRow;
-use crate::session::Inside;
+use crate::session::{Inside, Kind};
 
 impl Broker {
     /// Takes one row; tables and rows come in their order. `None`: it cannot be read, and is to be
@@ -58,17 +58,20 @@ impl Broker {
         if over <= now {
             return None;
         }
+        let owner = row.owner()?;
+        let kind = Self::is_peer(&owner.client);
         let inside = Inside {
             subscriptions: row.subscriptions().collect(),
             expiry_s: row.expiry_s,
             left: Some(left),
-            bytes_max: self.settings.bounds.queue_bytes,
+            since: row.since,
+            bytes_max: self.queue_bytes(kind),
             identity: row.identity().map(Arc::new),
             saved: true,
             ..Inside::default()
         };
         let mut sessions = self.sessions();
-        let session = sessions.add(id, row.owner()?, inside);
+        let session = sessions.add(id, owner, kind, inside);
         sessions.due.insert((over, id));
         drop(sessions);
         let kept: Vec<_> = session.lock().subscriptions.values().cloned().collect();
@@ -80,6 +83,9 @@ impl Broker {
             let session = Arc::clone(&session);
             let subscriber = Subscriber { session, options, id: number, shared };
             topics.insert(subscription.wanted.filter.as_str(), place, subscriber);
+            if kind == Kind::Client && !subscription.wanted.filter.as_str().starts_with('$') {
+                self.interest.add(&subscription.wanted);
+            }
         }
         drop(topics);
         self.changed();

@@ -13,7 +13,8 @@ use crate::journal::{Change, Table};
 use crate::message::{Message, Record};
 use crate::publication::Publication;
 use crate::receipt::Receipt;
-use crate::retained::{Retained, Stamp};
+use crate::retained::{NotRetained, Retained, Stamp};
+use crate::route::From;
 
 /// A retained message in a file and on a link.
 #[derive(Debug, Encode, Decode)]
@@ -40,12 +41,15 @@ impl Broker {
             .as_ref()
             .map_or_else(|| publication.message.topic.clone(), |message| message.topic.clone());
         let mut shelf = self.shelf();
-        let stamp = shelf.stamp(&self.settings.node, now);
+        // One that came from another peer has its stamp; an older one changes nothing.
+        let known = publication.stamp.clone();
+        let stamp = known.clone().unwrap_or_else(|| shelf.stamp(&self.settings.node, now));
         let retained = Retained { message, stamp };
-        if shelf.put(&topic, retained.clone(), now).is_err() {
-            return false;
+        if let Err(why) = shelf.put(&topic, retained.clone(), now) {
+            return known.is_some() && why == NotRetained::Older;
         }
         drop(shelf);
+        publication.stamp = Some(retained.stamp.clone());
         let hold = sure.then(|| receipt.get_or_insert_default().hold());
         self.journal.write(Table::Retained, topic.as_bytes().to_vec(), row_of(&retained), hold);
         true
@@ -77,7 +81,7 @@ impl Broker {
             let _ = shelf.put(&topic, Retained { message: Some(kept), stamp }, now);
         }
         publication.message.retain = false;
-        let route = self.route(topic, None);
+        let route = self.route(topic, From::Own);
         self.spread(&route, &mut publication, &mut None, &mut Vec::new());
     }
 

@@ -1,7 +1,7 @@
 //! Sessions: opened, taken up again, left, ended (MQTT 5.0 §4.1).
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use bytestring::ByteString;
 use shared::name::NodeName;
@@ -12,14 +12,15 @@ use crate::codec::{Connect, Options, Reason, RetainHandling};
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key};
 use crate::limits::{
-    ALIAS_MAX, PACKET_BYTES_MAX, SESSION_EXPIRY_MAX_S, SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX,
-    WINDOW_MAX,
+    ALIAS_MAX, PACKET_BYTES_MAX, PEER_QUEUE_BYTES, SESSION_EXPIRY_MAX_S, SUBSCRIPTIONS_ALL_MAX,
+    SUBSCRIPTIONS_MAX, WINDOW_MAX,
 };
 use crate::message::Message;
 use crate::publication::Publication;
+use crate::receipt::Receipt;
 use crate::route::{Subscriber, granted, retained_terms};
 use crate::rows::SessionRow;
-use crate::session::{Aliases, Inside, Online, Owner, Session, Subscription};
+use crate::session::{Aliases, Inside, Kind, Online, Owner, Session, Subscription};
 use crate::topic::Wanted;
 
 /// A session with its new connection.
@@ -29,6 +30,22 @@ pub(crate) struct Opened {
     pub(crate) connection: u64,
     pub(crate) present: bool,
     pub(crate) expiry_s: u32,
+}
+
+/// What became of a subscription.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) reason: Reason,
+    /// What is retained under it and wanted.
+    pub(crate) retained: Vec<Arc<Message>>,
+    /// Settled when every linked peer knows of it.
+    pub(crate) told: Option<Arc<Receipt>>,
+}
+
+impl Subscribed {
+    const fn refused(reason: Reason) -> Self {
+        Self { reason, retained: Vec::new(), told: None }
+    }
 }
 
 /// How a connection ended.
@@ -47,6 +64,7 @@ impl Broker {
         &self,
         identity: &Arc<Identity>,
         connect: &Connect,
+        kind: Kind,
         now: Timestamp,
     ) -> Result<Opened, Reason> {
         let mut sessions = self.sessions();
@@ -68,7 +86,7 @@ impl Broker {
         }
         let kept = existing.filter(|_| !connect.clean_start);
         let present = kept.is_some();
-        let session = kept.unwrap_or_else(|| sessions.make(owner));
+        let session = kept.unwrap_or_else(|| sessions.make(owner, kind));
         let expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
         let own = connect.will.as_ref().map(|will| Message {
             topic: will.topic.clone(),
@@ -88,8 +106,9 @@ impl Broker {
             inside.online = Some(online(connection, connect));
             inside.queue.rewind();
             inside.expiry_s = expiry_s;
-            inside.bytes_max = self.settings.bounds.queue_bytes;
+            inside.bytes_max = self.queue_bytes(kind);
             inside.left = None;
+            inside.since = now;
             self.save(&session, &mut inside);
         }
         drop(sessions);
@@ -145,6 +164,9 @@ impl Broker {
             inside.expiry_s = expiry_s.min(SESSION_EXPIRY_MAX_S);
         }
         inside.left = Some(now);
+        if session.kind == Kind::Peer {
+            session.spill(&mut inside, &self.journal);
+        }
         let will = inside.will.take().filter(|_| how == Leaving::Broken);
         let expiry_s = inside.expiry_s;
         self.save(session, &mut inside);
@@ -175,6 +197,7 @@ impl Broker {
     pub(super) fn end(&self, sessions: &mut Sessions, session: &Arc<Session>) {
         sessions.by_owner.remove(&session.owner);
         sessions.by_id.remove(&session.id);
+        sessions.peers.remove(&session.id);
         sessions.forget_due(session.id);
         sessions.wills.remove(&session.id);
         let mut inside = session.lock();
@@ -182,7 +205,7 @@ impl Broker {
         let subscriptions = std::mem::take(&mut inside.subscriptions);
         if inside.expiry_s > 0 || inside.saved {
             self.journal.write(Table::Sessions, key(session.id, 0), Change::Gone, None);
-            for place in inside.queue.places() {
+            for place in inside.queue.saved() {
                 self.journal.write(Table::Queue, key(session.id, place), Change::Gone, None);
             }
             for id in &inside.received {
@@ -196,6 +219,7 @@ impl Broker {
             let mut topics = self.topics_mut();
             for kept in subscriptions.values() {
                 topics.remove(kept.wanted.filter.as_str(), &place_of(&kept.wanted, session));
+                self.lose_interest(session, &kept.wanted);
             }
             drop(topics);
             self.changed();
@@ -226,17 +250,17 @@ impl Broker {
         options: Options,
         id: Option<u32>,
         now: Timestamp,
-    ) -> (Reason, Vec<Arc<Message>>) {
+    ) -> Subscribed {
         let text = wanted.text();
         let mut topics = self.topics_mut();
         let mut inside = session.lock();
         if inside.ended {
-            return (Reason::Unspecified, Vec::new());
+            return Subscribed::refused(Reason::Unspecified);
         }
         let known = inside.subscriptions.contains_key(&text);
         let many = inside.subscriptions.len() >= SUBSCRIPTIONS_MAX;
         if !known && (many || topics.len() >= SUBSCRIPTIONS_ALL_MAX) {
-            return (Reason::QuotaExceeded, Vec::new());
+            return Subscribed::refused(Reason::QuotaExceeded);
         }
         let subscriber = Subscriber {
             session: Arc::clone(session),
@@ -253,13 +277,30 @@ impl Broker {
                 RetainHandling::IfNew => !known,
                 RetainHandling::Never => false,
             };
+        // Other peers' wishes are not ours.
+        let new =
+            !known && session.kind == Kind::Client && !wanted.filter.as_str().starts_with('$');
+        let told = new.then(|| self.interest.add(&wanted)).flatten();
         inside.subscriptions.insert(text, Subscription { wanted, options, id });
         self.save(session, &mut inside);
         drop(inside);
         drop(topics);
         self.changed();
-        let messages = if retained { self.shelf().matching(&filter, now) } else { Vec::new() };
-        (granted(options.qos), messages)
+        let retained = if retained { self.shelf().matching(&filter, now) } else { Vec::new() };
+        Subscribed { reason: granted(options.qos), retained, told }
+    }
+
+    fn lose_interest(&self, session: &Session, wanted: &Wanted) {
+        if session.kind == Kind::Client && !wanted.filter.as_str().starts_with('$') {
+            self.interest.remove(wanted);
+        }
+    }
+
+    pub(super) const fn queue_bytes(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Client => self.settings.bounds.queue_bytes,
+            Kind::Peer => PEER_QUEUE_BYTES,
+        }
     }
 
     /// Gives a session what was retained under a filter that it subscribed to.
@@ -286,6 +327,7 @@ impl Broker {
             return Reason::NoSubscriptionExisted;
         };
         topics.remove(gone.wanted.filter.as_str(), &place_of(&gone.wanted, session));
+        self.lose_interest(session, &gone.wanted);
         self.save(session, &mut inside);
         drop(inside);
         drop(topics);
@@ -314,11 +356,24 @@ impl Broker {
         }
     }
 
-    /// An identity is out: its connections, sessions and wills end, and nothing of them is said.
-    pub fn expel(&self, name: &NodeName) -> usize {
+    /// Whose sessions there are.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<Arc<NodeName>> {
+        self.sessions().by_owner.keys().map(|owner| Arc::clone(&owner.identity)).collect()
+    }
+
+    /// An identity is out since a moment: sessions that it opened before end with their connections
+    /// and wills, and nothing of them is said. Gives how many.
+    pub fn expel_before(&self, name: &NodeName, at: Timestamp, now: Timestamp) -> usize {
         let mut sessions = self.sessions();
-        let theirs = sessions.by_owner.iter().filter(|(owner, _)| *owner.identity == *name);
+        let theirs = sessions
+            .by_owner
+            .iter()
+            .filter(|(owner, session)| *owner.identity == *name && session.lock().since <= at);
         let theirs: Vec<Arc<Session>> = theirs.map(|(_, session)| Arc::clone(session)).collect();
+        if !theirs.is_empty() && self.settings.purge_retained {
+            self.purge_retained(name, now);
+        }
         for session in &theirs {
             session.lock().will = None;
             session.end_connection(Reason::AdministrativeAction);
@@ -329,13 +384,23 @@ impl Broker {
 }
 
 impl Sessions {
-    fn make(&mut self, owner: Owner) -> Arc<Session> {
+    fn make(&mut self, owner: Owner, kind: Kind) -> Arc<Session> {
         self.last_id += 1;
-        self.add(self.last_id, owner, Inside::default())
+        self.add(self.last_id, owner, kind, Inside::default())
     }
 
-    pub(super) fn add(&mut self, id: u64, owner: Owner, inside: Inside) -> Arc<Session> {
-        let session = Arc::new(Session { id, owner: owner.clone(), inside: Mutex::new(inside) });
+    pub(super) fn add(
+        &mut self,
+        id: u64,
+        owner: Owner,
+        kind: Kind,
+        inside: Inside,
+    ) -> Arc<Session> {
+        let inside = Mutex::new(inside);
+        let session = Arc::new(Session { id, owner: owner.clone(), kind, inside });
+        if kind == Kind::Peer {
+            self.peers.insert(id);
+        }
         self.last_id = self.last_id.max(id);
         self.by_id.insert(id, Arc::clone(&session));
         self.by_owner.insert(owner, Arc::clone(&session));

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use shared::time::Now;
+use shared::time::{Now, Timestamp};
 
 use super::{Client, Open, Stop, stop};
-use crate::broker::Opened;
+use crate::broker::{Opened, PEER_CLIENT};
 use crate::codec::{ConnAck, Connect, Granted, Packet, Reason, Version, encode};
 use crate::identity::Identity;
 use crate::limits::{
     ALIAS_MAX, CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX_S, PACKET_BYTES_MAX, RECEIVE_MAX,
 };
+use crate::session::Kind;
 use crate::topic::is_publishable;
 
 impl Client {
@@ -24,9 +25,15 @@ impl Client {
             let what = "a client identifier that is too long";
             return Err(stop(Reason::ClientIdentifierNotValid, what));
         }
+        let reserved = connect.client_id.starts_with(PEER_CLIENT);
+        if reserved != self.door.peer {
+            let what = "a client identifier that is kept for peers";
+            return Err(stop(Reason::ClientIdentifierNotValid, what));
+        }
+        let kind = if self.door.peer { Kind::Peer } else { Kind::Client };
         let identity = self.identity_of(connect);
         self.check_will(&identity, connect)?;
-        let opened = self.broker.open(&identity, connect, now.wall);
+        let opened = self.broker.open(&identity, connect, kind, now.wall);
         let opened = opened.map_err(|reason| stop(reason, "no room for another session"))?;
         self.broker.counters.connected.add(1);
         let keep_alive_s = granted_keep_alive(connect);
@@ -42,6 +49,7 @@ impl Client {
             connection: opened.connection,
             version: connect.version,
             bridge: connect.bridge,
+            since: self.since_of(&identity, now),
             identity,
             standing,
             owed: VecDeque::new(),
@@ -59,6 +67,12 @@ impl Client {
     fn identity_of(&self, connect: &Connect) -> Arc<Identity> {
         let named = connect.username.as_ref().and_then(|name| self.door.users.get(&**name));
         Arc::clone(named.unwrap_or(&self.door.identity))
+    }
+
+    /// Since when it stands; other peers are told of everybody who is not this peer itself.
+    fn since_of(&self, identity: &Identity, now: Now) -> Option<Timestamp> {
+        let foreign = *identity.name != *self.broker.node();
+        self.door.since.or_else(|| foreign.then_some(now.wall))
     }
 
     /// A will that could not be published is refused now, and not when nobody hears it.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use shared::time::Timestamp;
 
-use super::{Open, Owed, Stop, stop};
-use crate::broker::Broker;
+use super::{Open, Owed, Said, Stop, stop};
+use crate::broker::{Broker, DIGEST};
 use crate::codec::{Ack, Packet, Publish, Qos, Reason, encode};
 use crate::journal::{Change, Table, key};
 use crate::limits::{ALIAS_MAX, RECEIVE_MAX};
 use crate::message::Message;
 use crate::publication::Publication;
 use crate::queue::Acked;
+use crate::route::From;
 use crate::topic::is_publishable;
 
 impl Open {
@@ -35,7 +36,7 @@ impl Open {
             }
             if qos == Qos::ExactlyOnce && self.session.lock().received.contains(&packet_id) {
                 // It is on its way already (§4.3.3).
-                self.owe(packet_id, true, Reason::Success, replies);
+                self.owe_ack(packet_id, true, Reason::Success, replies);
                 return Ok(());
             }
         }
@@ -45,7 +46,7 @@ impl Open {
             if exactly_once && !reason.is_error() {
                 self.receive(broker, packet_id);
             }
-            self.owe(packet_id, exactly_once, reason, replies);
+            self.owe_ack(packet_id, exactly_once, reason, replies);
         }
         Ok(())
     }
@@ -76,13 +77,13 @@ impl Open {
     fn pass_on(&mut self, broker: &Broker, publish: Publish, now: Timestamp) -> Reason {
         let version = broker.version();
         self.refresh_standing(broker);
-        let Self { routes, session, standing, owed: _, .. } = self;
+        let Self { routes, session, standing, .. } = self;
         let route = routes.find(version, &publish.topic, || {
             let (_, rights) = broker.rights();
             let client = &session.owner.client;
             let allowed = is_publishable(&publish.topic)
                 && rights.may_publish(&standing.1, client, &publish.topic);
-            allowed.then(|| broker.route(&publish.topic, Some(session.id)))
+            allowed.then(|| broker.route(&publish.topic, From::Session(session.id)))
         });
         let Some(route) = route else {
             broker.counters.denied.add(1);
@@ -105,6 +106,7 @@ impl Open {
             }
             none => none.insert(Publication::new(message, now)),
         };
+        publication.standing = self.since;
         let spread = broker.spread(&route, publication, &mut self.receipt, &mut self.full);
         if spread.refused {
             broker.counters.dropped.add(1);
@@ -124,8 +126,7 @@ impl Open {
         }
     }
 
-    /// Acknowledges at once, or when what it waits for is done.
-    fn owe(
+    fn owe_ack(
         &mut self,
         packet_id: NonZeroU16,
         exactly_once: bool,
@@ -133,12 +134,22 @@ impl Open {
         replies: &mut Vec<u8>,
     ) {
         let receipt = self.receipt.clone();
-        let owed = Owed { packet_id, exactly_once, reason, receipt };
-        if owed.receipt.is_none() && self.owed.is_empty() {
-            self.acknowledge(&owed, replies);
-        } else {
-            self.owed.push_back(owed);
+        let what = Said::Publish { packet_id, exactly_once, reason };
+        self.owe(Owed { what, receipt }, replies);
+    }
+
+    /// What a peer at the other end of a link says: nothing but what it has retained.
+    pub(super) fn hear_peer(
+        &self,
+        broker: &Broker,
+        publish: &Publish,
+        now: Timestamp,
+    ) -> Result<(), Stop> {
+        if publish.topic != DIGEST || publish.qos != Qos::AtMostOnce {
+            return Err(stop(Reason::ProtocolError, "a peer that publishes as a program does"));
         }
+        broker.answer_digest(&self.session, &publish.payload, now);
+        Ok(())
     }
 
     /// PUBACK or PUBREC.
@@ -156,9 +167,9 @@ impl Open {
         let reason = match acked {
             // One that is not known is none of ours, or was acknowledged before a restart.
             Acked::Unknown if over => return Ok(()),
-            Acked::Over(_) => return Ok(()),
+            Acked::Over { .. } => return Ok(()),
             Acked::Unknown => Reason::PacketIdentifierNotFound,
-            Acked::Released(_) | Acked::Again => Reason::Success,
+            Acked::Released { .. } | Acked::Again => Reason::Success,
         };
         let release = Ack { packet_id: id, reason, reason_string: None };
         let mut inside = self.session.lock();

@@ -1,10 +1,14 @@
 //! SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11).
 
-use shared::time::Timestamp;
+use std::sync::Arc;
 
-use super::{Open, Stop};
+use shared::time::Now;
+
+use super::{Open, Owed, Said, Stop};
 use crate::broker::Broker;
 use crate::codec::{Options, Packet, Reason, SubAck, Subscribe, Unsubscribe, Version, encode};
+use crate::limits::BARRIER_MS;
+use crate::receipt::Receipt;
 use crate::topic::Wanted;
 
 impl Open {
@@ -13,13 +17,13 @@ impl Open {
         broker: &Broker,
         subscribe: Subscribe,
         replies: &mut Vec<u8>,
-        now: Timestamp,
+        now: Now,
     ) -> Result<(), Stop> {
         self.refresh_standing(broker);
         let (_, rights) = broker.rights();
         let client = self.session.owner.client.clone();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let mut retained = Vec::new();
+        let (mut retained, mut told) = (Vec::new(), None::<Arc<Receipt>>);
         for (text, options) in subscribe.filters {
             let Some(wanted) = Wanted::parse(&text) else {
                 reasons.push(Reason::TopicFilterInvalid);
@@ -30,15 +34,18 @@ impl Open {
                 continue;
             }
             let options = self.meant(options);
-            let (reason, messages) =
-                broker.subscribe(&self.session, wanted, options, subscribe.id, now);
-            reasons.push(reason);
-            retained.push((messages, options));
+            let subscribed =
+                broker.subscribe(&self.session, wanted, options, subscribe.id, now.wall);
+            reasons.push(subscribed.reason);
+            retained.push((subscribed.retained, options));
+            told = subscribed.told.or(told);
         }
         let ack = SubAck { packet_id: subscribe.packet_id, reasons };
-        encode(&Packet::SubAck(ack), self.version, replies);
+        let what = Said::Subscribe { ack, until: now.tick.plus_ms(BARRIER_MS) };
+        // Neighbours answer in order: whoever knows the last filter knows the others.
+        self.owe(Owed { what, receipt: told }, replies);
         for (messages, options) in retained {
-            broker.deliver_retained(&self.session, messages, options, subscribe.id, now);
+            broker.deliver_retained(&self.session, messages, options, subscribe.id, now.wall);
         }
         Ok(())
     }

@@ -5,13 +5,13 @@ use bytestring::ByteString;
 
 use super::error::{DecodeError, malformed, protocol};
 use super::packet::{ConnAck, Connect, Granted, Qos, Version, Will};
-use super::properties::{self, id};
-use super::publish::{Kind, Said, Side};
+use super::properties::{self, Set, id};
+use super::publish::{Said, WILL};
 use super::read::Body;
 use super::reason::Reason;
-use shared::policy::is_topic;
+use super::text;
 
-pub(super) fn read(mut body: Body) -> Result<Connect, DecodeError> {
+pub(super) fn read(mut body: Body<'_>) -> Result<Connect, DecodeError> {
     let (version, bridge) = version(&mut body)?;
     let flags = Flags::parse(body.octet()?, version)?;
     let mut connect = Connect {
@@ -34,7 +34,7 @@ pub(super) fn read(mut body: Body) -> Result<Connect, DecodeError> {
     if version == Version::V5 {
         connect_properties(&mut body, &mut connect)?;
     }
-    connect.client_id = body.text()?;
+    connect.client_id = body.text()?.into();
     let anonymous = connect.client_id.is_empty();
     let needed = version == Version::V31 || (version == Version::V311 && !connect.clean_start);
     if anonymous && needed {
@@ -44,8 +44,12 @@ pub(super) fn read(mut body: Body) -> Result<Connect, DecodeError> {
     if let Some((qos, retain)) = flags.will {
         connect.will = Some(will(&mut body, version, qos, retain)?);
     }
+    if version == Version::V31 && body.is_empty() {
+        // There the length tells whether name and password follow, whatever the flags say (§3.1).
+        return Ok(Connect { has_password: false, ..connect });
+    }
     if flags.username {
-        connect.username = Some(body.text()?);
+        connect.username = Some(body.text()?.into());
     }
     if flags.password {
         body.binary()?;
@@ -54,22 +58,25 @@ pub(super) fn read(mut body: Body) -> Result<Connect, DecodeError> {
 }
 
 /// The version that a CONNECT begins with.
-pub(super) fn said(body: &Bytes) -> Option<Version> {
-    version(&mut Body(body.clone())).ok().map(|(version, _)| version)
+pub(super) fn said(mut body: Body<'_>) -> Option<Version> {
+    version(&mut body).ok().map(|(version, _)| version)
 }
 
 /// The name and level of the protocol; in MQTT 3 a bridge sets the highest bit.
-fn version(body: &mut Body) -> Result<(Version, bool), DecodeError> {
-    let unknown =
-        || DecodeError::new(Reason::UnsupportedProtocolVersion, "a protocol that is not MQTT");
+fn version(body: &mut Body<'_>) -> Result<(Version, bool), DecodeError> {
     let name = body.binary()?;
     let level = body.octet()?;
-    match (&name[..], level) {
+    match (name, level) {
         (b"MQIsdp", 3 | 0x83) => Ok((Version::V31, level > 3)),
         (b"MQTT", 4 | 0x84) => Ok((Version::V311, level > 4)),
         (b"MQTT", 5) => Ok((Version::V5, false)),
-        _ => Err(unknown()),
+        (b"MQTT" | b"MQIsdp", _) => Err(unknown("a version of MQTT that is not spoken here")),
+        _ => Err(unknown("a protocol that is not MQTT")),
     }
+}
+
+const fn unknown(what: &'static str) -> DecodeError {
+    DecodeError::new(Reason::UnsupportedProtocolVersion, what)
 }
 
 struct Flags {
@@ -86,7 +93,7 @@ impl Flags {
         if is(1) && version != Version::V31 {
             return Err(malformed("the reserved connect flag"));
         }
-        let qos = Qos::from_bits(bits >> 3 & 3).ok_or_else(|| malformed("a will's qos of 3"))?;
+        let qos = Qos::from_bits(bits >> 3 & 3).ok_or(malformed("a will's qos of 3"))?;
         let will = is(4).then_some((qos, is(0x20)));
         if will.is_none() && (qos != Qos::AtMostOnce || is(0x20)) {
             return Err(malformed("details of a will that is not there"));
@@ -99,20 +106,21 @@ impl Flags {
     }
 }
 
-fn connect_properties(body: &mut Body, connect: &mut Connect) -> Result<(), DecodeError> {
-    const ALLOWED: [u8; 9] = [
-        id::SESSION_EXPIRY,
-        id::RECEIVE_MAX,
-        id::PACKET_BYTES_MAX,
-        id::ALIAS_MAX,
-        id::WANTS_RESPONSE,
-        id::WANTS_PROBLEM,
-        id::USER,
-        id::AUTH_METHOD,
-        id::AUTH_DATA,
-    ];
+const ASKED: Set = Set::of(&[
+    id::SESSION_EXPIRY,
+    id::RECEIVE_MAX,
+    id::PACKET_BYTES_MAX,
+    id::ALIAS_MAX,
+    id::WANTS_RESPONSE,
+    id::WANTS_PROBLEM,
+    id::USER,
+    id::AUTH_METHOD,
+    id::AUTH_DATA,
+]);
+
+fn connect_properties(body: &mut Body<'_>, connect: &mut Connect) -> Result<(), DecodeError> {
     let mut data = false;
-    properties::read(body, &ALLOWED, |id, value, _| {
+    properties::read(body, ASKED, |id, value, _| {
         match id {
             id::SESSION_EXPIRY => connect.session_expiry_s = value.u32().unwrap_or_default(),
             id::RECEIVE_MAX => connect.receive_max = value.u16().unwrap_or(u16::MAX),
@@ -120,7 +128,7 @@ fn connect_properties(body: &mut Body, connect: &mut Connect) -> Result<(), Deco
             id::ALIAS_MAX => connect.alias_max = value.u16().unwrap_or_default(),
             id::WANTS_RESPONSE => connect.wants_response_information = value.flag() == Some(true),
             id::WANTS_PROBLEM => connect.wants_problem_information = value.flag() != Some(false),
-            id::AUTH_METHOD => connect.auth_method = value.text(),
+            id::AUTH_METHOD => connect.auth_method = value.text().map(Into::into),
             id::AUTH_DATA => data = true,
             _ => {}
         }
@@ -132,25 +140,28 @@ fn connect_properties(body: &mut Body, connect: &mut Connect) -> Result<(), Deco
     Ok(())
 }
 
-fn will(body: &mut Body, version: Version, qos: Qos, retain: bool) -> Result<Will, DecodeError> {
+fn will(
+    body: &mut Body<'_>,
+    version: Version,
+    qos: Qos,
+    retain: bool,
+) -> Result<Will, DecodeError> {
     let mut said = Said::default();
     if version == Version::V5 {
-        said.read(body, Side::Server, Kind::Will)?;
+        said.read(body, WILL)?;
     }
     let topic = body.text()?;
-    if !is_topic(&topic) {
-        return Err(DecodeError::new(Reason::TopicNameInvalid, "a will without a topic name"));
-    }
+    text::check_topic(topic.as_bytes())?;
     let payload = body.binary()?;
-    said.check_payload(&payload)?;
+    said.check_payload(payload)?;
     Ok(Will {
         qos,
         retain,
         delay_s: said.delay_s,
         expiry_s: said.expiry_s,
-        topic,
-        properties: said.passed_on,
-        payload,
+        topic: topic.into(),
+        properties: said.kept.into_bytes(Bytes::copy_from_slice),
+        payload: Bytes::copy_from_slice(payload),
     })
 }
 
@@ -160,47 +171,51 @@ const CONNECTED: &[u8] = &[
     0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
 ];
 
-pub(super) fn read_ack(mut body: Body, version: Version) -> Result<Box<ConnAck>, DecodeError> {
+pub(super) fn read_ack(mut body: Body<'_>, version: Version) -> Result<ConnAck, DecodeError> {
     let flags = body.octet()?;
-    if flags > 1 {
+    if flags > 1 && version != Version::V31 {
         return Err(malformed("reserved flags"));
     }
     let octet = body.octet()?;
-    let reason = if version == Version::V5 {
-        Reason::from_octet(octet).filter(|_| CONNECTED.contains(&octet))
-    } else {
-        Reason::of_return_code(octet)
+    let reason = match version {
+        Version::V5 => Reason::from_octet(octet).filter(|_| CONNECTED.contains(&octet)),
+        Version::V31 | Version::V311 => Reason::of_return_code(octet),
     };
-    let reason = reason.ok_or_else(|| protocol("a reason code that a CONNACK does not have"))?;
+    let reason = reason.ok_or(protocol("a reason code that a CONNACK does not have"))?;
+    // In MQTT 3.1 the first octet is reserved.
+    let session_present = flags == 1 && version != Version::V31;
+    if session_present && reason.is_error() {
+        return Err(protocol("a session for one who is refused"));
+    }
     let mut granted = Granted::default();
     if version == Version::V5 {
         granted_properties(&mut body, &mut granted)?;
     }
-    body.end()?;
-    Ok(Box::new(ConnAck { session_present: flags == 1, reason, granted }))
+    body.end().map(|()| ConnAck { session_present, reason, granted })
 }
 
-fn granted_properties(body: &mut Body, granted: &mut Granted) -> Result<(), DecodeError> {
-    const ALLOWED: [u8; 17] = [
-        id::SESSION_EXPIRY,
-        id::RECEIVE_MAX,
-        id::QOS_MAX,
-        id::RETAIN_AVAILABLE,
-        id::PACKET_BYTES_MAX,
-        id::CLIENT_ID,
-        id::ALIAS_MAX,
-        id::REASON_STRING,
-        id::USER,
-        id::WILDCARDS_AVAILABLE,
-        id::SUBSCRIPTION_IDS_AVAILABLE,
-        id::SHARED_AVAILABLE,
-        id::SERVER_KEEP_ALIVE,
-        id::RESPONSE_INFORMATION,
-        id::SERVER_REFERENCE,
-        id::AUTH_METHOD,
-        id::AUTH_DATA,
-    ];
-    properties::read(body, &ALLOWED, |id, value, _| {
+const GRANTED: Set = Set::of(&[
+    id::SESSION_EXPIRY,
+    id::RECEIVE_MAX,
+    id::QOS_MAX,
+    id::RETAIN_AVAILABLE,
+    id::PACKET_BYTES_MAX,
+    id::CLIENT_ID,
+    id::ALIAS_MAX,
+    id::REASON_STRING,
+    id::USER,
+    id::WILDCARDS_AVAILABLE,
+    id::SUBSCRIPTION_IDS_AVAILABLE,
+    id::SHARED_AVAILABLE,
+    id::SERVER_KEEP_ALIVE,
+    id::RESPONSE_INFORMATION,
+    id::SERVER_REFERENCE,
+    id::AUTH_METHOD,
+    id::AUTH_DATA,
+]);
+
+fn granted_properties(body: &mut Body<'_>, granted: &mut Granted) -> Result<(), DecodeError> {
+    properties::read(body, GRANTED, |id, value, _| {
         match id {
             id::SESSION_EXPIRY => granted.session_expiry_s = value.u32(),
             id::RECEIVE_MAX => granted.receive_max = value.u16(),
@@ -210,11 +225,13 @@ fn granted_properties(body: &mut Body, granted: &mut Granted) -> Result<(), Deco
             }
             id::RETAIN_AVAILABLE => granted.no_retain = value.flag() == Some(false),
             id::PACKET_BYTES_MAX => granted.packet_bytes_max = value.u32(),
-            id::CLIENT_ID => granted.client_id = value.text(),
+            id::CLIENT_ID => granted.client_id = value.text().map(Into::into),
             id::ALIAS_MAX => granted.alias_max = value.u16(),
-            id::REASON_STRING => granted.reason_string = value.text(),
+            id::REASON_STRING => granted.reason_string = value.text().map(Into::into),
             id::SERVER_KEEP_ALIVE => granted.keep_alive_s = value.u16(),
-            id::RESPONSE_INFORMATION => granted.response_information = value.text(),
+            id::RESPONSE_INFORMATION => {
+                granted.response_information = value.text().map(Into::into);
+            }
             _ => {}
         }
         Ok(())

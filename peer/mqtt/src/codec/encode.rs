@@ -113,18 +113,18 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
     let mut body = Vec::new();
     let head = match packet {
         Packet::Publish(publish) => return encode_publish(&publish.outgoing(), version, out),
-        Packet::PubAck(said) => ack(&mut body, 0x40, said, version),
-        Packet::PubRec(said) => ack(&mut body, 0x50, said, version),
-        Packet::PubRel(said) => ack(&mut body, 0x62, said, version),
-        Packet::PubComp(said) => ack(&mut body, 0x70, said, version),
+        Packet::PubAck(said) => return ack(out, 0x40, said, version),
+        Packet::PubRec(said) => return ack(out, 0x50, said, version),
+        Packet::PubRel(said) => return ack(out, 0x62, said, version),
+        Packet::PubComp(said) => return ack(out, 0x70, said, version),
         Packet::Connect(said) => connect(&mut body, said),
         Packet::ConnAck(said) => conn_ack(&mut body, said, version),
         Packet::Subscribe(said) => subscribe(&mut body, said, version),
         Packet::SubAck(said) => sub_ack(&mut body, 0x90, said, version),
         Packet::Unsubscribe(said) => unsubscribe(&mut body, said, version),
         Packet::UnsubAck(said) => sub_ack(&mut body, 0xB0, said, version),
-        Packet::PingReq => 0xC0,
-        Packet::PingResp => 0xD0,
+        Packet::PingReq => return out.extend_from_slice(&[0xC0, 0]),
+        Packet::PingResp => return out.extend_from_slice(&[0xD0, 0]),
         Packet::Disconnect(said) => disconnect(&mut body, said, version),
         Packet::Auth(said) => auth(&mut body, said),
     };
@@ -133,18 +133,25 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(&body);
 }
 
-fn ack(body: &mut Vec<u8>, head: u8, ack: &Ack, version: Version) -> u8 {
-    body.extend_from_slice(&ack.packet_id.get().to_be_bytes());
-    let long = ack.reason != Reason::Success || ack.reason_string.is_some();
-    if version == Version::V5 && long {
-        body.push(ack.reason.octet());
-        if ack.reason_string.is_some() {
-            let mut said = Vec::new();
-            text_property(&mut said, id::REASON_STRING, ack.reason_string.as_ref());
-            section(body, &said);
+/// One for each PUBLISH that is acknowledged: as short as it may be, and without an allocation.
+fn ack(out: &mut Vec<u8>, head: u8, ack: &Ack, version: Version) {
+    let [high, low] = ack.packet_id.get().to_be_bytes();
+    let reason = ack.reason.octet();
+    match &ack.reason_string {
+        Some(words) if version == Version::V5 => {
+            let mut said = vec![high, low, reason];
+            let words = cut(words);
+            varint(&mut said, 3 + words.len());
+            said.push(id::REASON_STRING);
+            text(&mut said, words);
+            out.push(head);
+            section(out, &said);
         }
+        None if version == Version::V5 && ack.reason != Reason::Success => {
+            out.extend_from_slice(&[head, 3, high, low, reason]);
+        }
+        _ => out.extend_from_slice(&[head, 2, high, low]),
     }
-    head
 }
 
 fn connect(body: &mut Vec<u8>, connect: &Connect) -> u8 {
@@ -154,7 +161,8 @@ fn connect(body: &mut Vec<u8>, connect: &Connect) -> u8 {
         Version::V5 => ("MQTT", 5),
     };
     text(body, name);
-    body.push(level | if connect.bridge { 0x80 } else { 0 });
+    let bridge = connect.bridge && connect.version != Version::V5;
+    body.push(level | u8::from(bridge) << 7);
     let will = connect
         .will
         .as_ref()
@@ -200,8 +208,9 @@ fn write_will(body: &mut Vec<u8>, will: &Will, version: Version) {
 }
 
 fn conn_ack(body: &mut Vec<u8>, ack: &ConnAck, version: Version) -> u8 {
-    // In MQTT 3.1 the first octet is reserved.
-    body.push(u8::from(ack.session_present && version != Version::V31));
+    // In MQTT 3.1 the first octet is reserved; who is refused has no session [MQTT-3.2.2-6].
+    let may_be_present = version != Version::V31 && !ack.reason.is_error();
+    body.push(u8::from(ack.session_present && may_be_present));
     if version != Version::V5 {
         body.push(ack.reason.return_code());
         return 0x20;
@@ -328,7 +337,13 @@ fn varint(out: &mut Vec<u8>, mut value: usize) {
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
-    binary(out, text.as_bytes());
+    binary(out, cut(text).as_bytes());
+}
+
+/// As much of it as a string can hold.
+fn cut(text: &str) -> &str {
+    let end = text.floor_char_boundary(usize::from(u16::MAX));
+    text.get(..end).unwrap_or_default()
 }
 
 fn binary(out: &mut Vec<u8>, bytes: &[u8]) {

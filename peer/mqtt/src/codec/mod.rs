@@ -1,14 +1,19 @@
 //! The packets of MQTT 3.1, 3.1.1 and 5.0: parsed strictly, written compactly.
 
+mod acks;
 mod connect;
 mod decode;
 mod encode;
 mod error;
+mod head;
+mod leave;
 mod packet;
 mod properties;
 mod publish;
 mod read;
 mod reason;
+mod subscribe;
+mod text;
 
 pub use decode::Decoder;
 pub use encode::{Outgoing, encode, encode_publish, publish_bytes};
@@ -18,3 +23,6 @@ pub use packet::{
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, Will,
 };
 pub use reason::Reason;
+
+#[cfg(test)]
+mod tests;

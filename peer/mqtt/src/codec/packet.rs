@@ -278,7 +278,7 @@ pub struct Disconnect {
     pub session_expiry_s: Option<u32>,
     /// Reason String.
     pub reason_string: Option<ByteString>,
-    /// Server Reference, read and not written.
+    /// Server Reference, from a server.
     pub server_reference: Option<ByteString>,
 }
 

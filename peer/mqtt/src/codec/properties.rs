@@ -3,8 +3,7 @@
 //! **Invariant:** what passes here is allowed in its packet, stands there once unless it may stand
 //! often, and is within its range.
 
-use bytes::Bytes;
-use bytestring::ByteString;
+use std::ops::Range;
 
 use super::error::{DecodeError, malformed, protocol};
 use super::read::Body;
@@ -42,86 +41,111 @@ pub(super) mod id {
     pub(in super::super) const SHARED_AVAILABLE: u8 = 0x2A;
 }
 
+/// Identifiers that a packet may have; all are less than 64.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Set(u64);
+
+impl Set {
+    pub(super) const fn of(ids: &[u8]) -> Self {
+        let (mut bits, mut rest) = (0, ids);
+        while let [first, others @ ..] = rest {
+            bits |= 1 << *first;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    const fn has(self, id: u32) -> bool {
+        id < u64::BITS && self.0 >> id & 1 == 1
+    }
+}
+
+/// Who may stand there more than once: a subscription identifier in what a server sends, and user
+/// properties.
+const OFTEN: Set = Set::of(&[id::USER, id::SUBSCRIPTION_ID]);
+
 /// One value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value<'b> {
     Flag(bool),
     U16(u16),
     U32(u32),
-    Text(ByteString),
+    Text(&'b str),
     Binary,
     /// A user property: read and left where it is.
     Pair,
 }
 
-impl Value {
-    pub(super) const fn u32(&self) -> Option<u32> {
+impl<'b> Value<'b> {
+    pub(super) const fn u32(self) -> Option<u32> {
         match self {
-            Self::U32(value) => Some(*value),
+            Self::U32(value) => Some(value),
             _ => None,
         }
     }
 
-    pub(super) const fn u16(&self) -> Option<u16> {
+    pub(super) const fn u16(self) -> Option<u16> {
         match self {
-            Self::U16(value) => Some(*value),
+            Self::U16(value) => Some(value),
             _ => None,
         }
     }
 
-    pub(super) const fn flag(&self) -> Option<bool> {
+    pub(super) const fn flag(self) -> Option<bool> {
         match self {
-            Self::Flag(value) => Some(*value),
+            Self::Flag(value) => Some(value),
             _ => None,
         }
     }
 
-    pub(super) fn text(&self) -> Option<ByteString> {
+    pub(super) const fn text(self) -> Option<&'b str> {
         match self {
-            Self::Text(value) => Some(value.clone()),
+            Self::Text(value) => Some(value),
             _ => None,
         }
     }
 }
 
-/// Reads a property section; `allowed` are the identifiers that this packet may have, and each is
-/// given to `take` with the octets that it stands in.
-pub(super) fn read(
-    body: &mut Body,
-    allowed: &[u8],
-    mut take: impl FnMut(u8, Value, Bytes) -> Result<(), DecodeError>,
+/// Reads a property section; see [`walk`].
+pub(super) fn read<'b>(
+    body: &mut Body<'b>,
+    allowed: Set,
+    take: impl FnMut(u8, Value<'b>, Range<usize>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    if body.0.first() == Some(&0) {
-        return body.octet().map(drop);
-    }
-    let mut section = body.section()?;
-    let (mut seen, mut count) = (0_u64, 0);
-    while !section.is_empty() {
+    walk(body.section()?, allowed, take)
+}
+
+/// Walks over the properties; `allowed` are the identifiers that this packet may have, and each is
+/// given to `take` with where it stands in the section.
+pub(super) fn walk<'b>(
+    section: Body<'b>,
+    allowed: Set,
+    mut take: impl FnMut(u8, Value<'b>, Range<usize>) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    let (mut left, mut seen, mut count) = (section, Set::default(), 0);
+    let at = |left: Body<'b>| section.rest().len() - left.rest().len();
+    while !left.is_empty() {
         count += 1;
         if count > PROPERTIES_MAX {
             return Err(DecodeError::new(Reason::QuotaExceeded, "too many properties"));
         }
-        let before = section.0.clone();
-        let identifier = section.varint()?;
-        let identifier = u8::try_from(identifier).map_err(|_| malformed("no such property"))?;
-        if !allowed.contains(&identifier) {
-            return Err(protocol("a property that this packet does not have"));
+        let from = at(left);
+        let identifier = left.varint()?;
+        if !allowed.has(identifier) {
+            return Err(malformed("a property that this packet does not have"));
         }
-        // A server may repeat a subscription identifier, nobody anything else but user properties.
-        let often = matches!(identifier, id::USER | id::SUBSCRIPTION_ID);
-        let bit = 1_u64.checked_shl(u32::from(identifier)).unwrap_or_default();
-        if seen & bit != 0 && !often {
+        if seen.has(identifier) && !OFTEN.has(identifier) {
             return Err(protocol("a property that stands there twice"));
         }
-        seen |= bit;
-        let value = value(identifier, &mut section)?;
-        let length = before.len() - section.0.len();
-        take(identifier, value, before.slice(..length))?;
+        seen.0 |= 1 << identifier;
+        let identifier = u8::try_from(identifier).unwrap_or_default();
+        let value = value(identifier, &mut left)?;
+        take(identifier, value, from..at(left))?;
     }
     Ok(())
 }
 
-fn value(identifier: u8, body: &mut Body) -> Result<Value, DecodeError> {
+fn value<'b>(identifier: u8, body: &mut Body<'b>) -> Result<Value<'b>, DecodeError> {
     Ok(match identifier {
         id::PAYLOAD_FORMAT
         | id::WANTS_PROBLEM

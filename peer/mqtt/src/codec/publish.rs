@@ -1,106 +1,102 @@
 //! PUBLISH, the packet that there are many of (MQTT 5.0 §3.3).
+//!
+//! What a server changes or uses is taken out of the properties; all others are checked and stay as
+//! they are, in one piece of the buffer they were read into unless something was taken from between.
 
 use std::num::NonZeroU16;
+use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use bytestring::ByteString;
-use shared::policy::is_topic;
 
-use super::error::{DecodeError, malformed, protocol};
-use super::packet::{Publish, Qos, Version};
-use super::properties::{self, id};
+use super::error::{DecodeError, protocol};
+use super::head::{Side, publish_flags};
+use super::packet::{Publish, Version};
+use super::properties::{self, Set, id};
 use super::read::Body;
 use super::reason::Reason;
+use super::text;
 
-/// Who reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Server,
-    Client,
-}
-
-pub(super) fn read(
-    flags: u8,
-    mut body: Body,
-    version: Version,
-    side: Side,
-) -> Result<Publish, DecodeError> {
-    let three = || malformed("the quality of service 3");
-    let qos = Qos::from_bits(flags >> 1 & 3).ok_or_else(three)?;
-    let (dup, retain) = (flags & 8 != 0, flags & 1 != 0);
-    if dup && qos == Qos::AtMostOnce {
-        return Err(malformed("a repetition of what is sent once"));
-    }
-    let topic = body.text()?;
-    let packet_id = if qos == Qos::AtMostOnce { None } else { Some(body.packet_id()?) };
-    let mut said = Said::default();
-    if version == Version::V5 {
-        said.read(&mut body, side, Kind::Publish)?;
-    }
-    let nameless = topic.is_empty() && said.alias.is_some();
-    if !nameless && !is_topic(&topic) {
-        return Err(DecodeError::new(Reason::TopicNameInvalid, "no topic name"));
-    }
-    said.check_payload(&body.0)?;
-    Ok(Publish {
-        dup,
-        qos,
-        retain,
-        topic,
-        packet_id,
-        alias: said.alias,
-        expiry_s: said.expiry_s,
-        subscription_ids: said.subscription_ids,
-        properties: said.passed_on,
-        payload: body.0,
-    })
-}
-
-/// What the properties of a PUBLISH, or of a will, say.
-#[derive(Debug, Default)]
-pub(super) struct Said {
-    pub(super) alias: Option<NonZeroU16>,
-    pub(super) expiry_s: Option<u32>,
-    pub(super) delay_s: u32,
-    pub(super) subscription_ids: Vec<u32>,
-    pub(super) passed_on: Bytes,
-    is_text: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Publish,
-    Will,
-}
-
-/// Of both; a will has a delay besides, a PUBLISH an alias, one from a server subscription
-/// identifiers.
-const COMMON: [u8; 6] = [
+/// What a PUBLISH may have, and what a will (§2.2.2.2).
+const PUBLISH: Set = Set::of(&[
     id::PAYLOAD_FORMAT,
     id::MESSAGE_EXPIRY,
     id::CONTENT_TYPE,
     id::RESPONSE_TOPIC,
     id::CORRELATION_DATA,
     id::USER,
-];
+    id::ALIAS,
+    id::SUBSCRIPTION_ID,
+]);
+pub(super) const WILL: Set = Set::of(&[
+    id::PAYLOAD_FORMAT,
+    id::MESSAGE_EXPIRY,
+    id::CONTENT_TYPE,
+    id::RESPONSE_TOPIC,
+    id::CORRELATION_DATA,
+    id::USER,
+    id::WILL_DELAY,
+]);
 
-impl Said {
-    pub(super) fn read(
-        &mut self,
-        body: &mut Body,
-        side: Side,
-        kind: Kind,
-    ) -> Result<(), DecodeError> {
-        let mut allowed = [0; 8];
-        let (common, own) = allowed.split_at_mut(COMMON.len());
-        common.copy_from_slice(&COMMON);
-        own.copy_from_slice(match (kind, side) {
-            (Kind::Will, _) => &[id::WILL_DELAY, id::WILL_DELAY],
-            (Kind::Publish, Side::Server) => &[id::ALIAS, id::ALIAS],
-            (Kind::Publish, Side::Client) => &[id::ALIAS, id::SUBSCRIPTION_ID],
-        });
-        let mut kept = Kept::default();
-        properties::read(body, &allowed, |id, value, bytes| {
+/// Reads what follows the fixed header.
+pub(super) fn read(
+    flags: u8,
+    mut frame: Bytes,
+    version: Version,
+    side: Side,
+) -> Result<Publish, DecodeError> {
+    let (dup, qos, retain) = publish_flags(flags)?;
+    let mut body = Body::new(&frame);
+    let name = body.binary()?;
+    let packet_id = if qos.bits() == 0 { None } else { Some(body.packet_id()?) };
+    let mut said = Said::default();
+    if version == Version::V5 {
+        said.read(&mut body, PUBLISH)?;
+        said.check(name, side)?;
+    }
+    let payload = body.rest();
+    said.check_payload(payload)?;
+    let (name, payload) = (2..2 + name.len(), frame.len() - payload.len());
+    let (alias, expiry_s, subscription_ids) = (said.alias, said.expiry_s, said.subscription_ids);
+    let properties = said.kept.into_bytes(|piece| frame.slice_ref(piece));
+    let topic = match alias {
+        Some(_) if name.is_empty() => ByteString::new(),
+        _ => text::topic(frame.slice(name))?,
+    };
+    frame.advance(payload);
+    Ok(Publish {
+        dup,
+        qos,
+        retain,
+        topic,
+        packet_id,
+        alias,
+        expiry_s,
+        subscription_ids,
+        properties,
+        payload: frame,
+    })
+}
+
+/// What the properties of a PUBLISH, or of a will, say.
+#[derive(Debug, Default)]
+pub(super) struct Said<'b> {
+    pub(super) alias: Option<NonZeroU16>,
+    pub(super) expiry_s: Option<u32>,
+    pub(super) delay_s: u32,
+    pub(super) subscription_ids: Vec<u32>,
+    pub(super) kept: Kept<'b>,
+    is_text: bool,
+}
+
+impl<'b> Said<'b> {
+    pub(super) fn read(&mut self, body: &mut Body<'b>, allowed: Set) -> Result<(), DecodeError> {
+        if body.rest().first() == Some(&0) {
+            return body.octet().map(drop);
+        }
+        let section = body.section()?;
+        self.kept.section = section.rest();
+        properties::walk(section, allowed, |id, value, at| {
             match id {
                 id::MESSAGE_EXPIRY => self.expiry_s = value.u32(),
                 id::WILL_DELAY => self.delay_s = value.u32().unwrap_or_default(),
@@ -108,19 +104,27 @@ impl Said {
                 id::SUBSCRIPTION_ID => self.subscription_ids.extend(value.u32()),
                 id::PAYLOAD_FORMAT => {
                     self.is_text = value.flag() == Some(true);
-                    kept.add(bytes);
+                    self.kept.add(at);
                 }
                 id::RESPONSE_TOPIC => {
-                    if !value.text().is_some_and(|topic: ByteString| is_topic(&topic)) {
-                        return Err(protocol("a response topic that is no topic name"));
-                    }
-                    kept.add(bytes);
+                    text::check_topic(value.text().unwrap_or_default().as_bytes())?;
+                    self.kept.add(at);
                 }
-                _ => kept.add(bytes),
+                _ => self.kept.add(at),
             }
             Ok(())
-        })?;
-        self.passed_on = kept.finish();
+        })
+    }
+
+    /// Only a server tells a subscription's identifier [MQTT-3.3.4-6], and only with an alias is a
+    /// topic left out (§3.3.2.1).
+    fn check(&self, name: &[u8], side: Side) -> Result<(), DecodeError> {
+        if side == Side::Server && !self.subscription_ids.is_empty() {
+            return Err(protocol("a subscription identifier from a client"));
+        }
+        if name.is_empty() && self.alias.is_none() {
+            return Err(protocol("neither a topic nor an alias"));
+        }
         Ok(())
     }
 
@@ -133,28 +137,35 @@ impl Said {
     }
 }
 
-/// Properties that are passed on: in the usual case one piece of what was read.
+/// Properties that are passed on: a piece of the section, joined over what was taken out of it.
 #[derive(Debug, Default)]
-struct Kept {
-    piece: Bytes,
-    joined: Option<BytesMut>,
+pub(super) struct Kept<'b> {
+    section: &'b [u8],
+    piece: Range<usize>,
+    /// Empty while one piece does.
+    joined: Vec<u8>,
 }
 
-impl Kept {
-    fn add(&mut self, bytes: Bytes) {
-        match &mut self.joined {
-            Some(joined) => joined.extend_from_slice(&bytes),
-            None if self.piece.is_empty() => self.piece = bytes,
-            None => {
-                let mut joined = BytesMut::with_capacity(self.piece.len() + bytes.len());
-                joined.extend_from_slice(&self.piece);
-                joined.extend_from_slice(&bytes);
-                self.joined = Some(joined);
-            }
+impl Kept<'_> {
+    fn add(&mut self, at: Range<usize>) {
+        if !self.joined.is_empty() {
+            self.joined.extend_from_slice(self.section.get(at).unwrap_or_default());
+        } else if self.piece.is_empty() {
+            self.piece = at;
+        } else if self.piece.end == at.start {
+            self.piece.end = at.end;
+        } else {
+            let piece = |at| self.section.get(at).unwrap_or_default();
+            self.joined = [piece(self.piece.clone()), piece(at)].concat();
         }
     }
 
-    fn finish(self) -> Bytes {
-        self.joined.map_or(self.piece, BytesMut::freeze)
+    /// With `slice` for the one piece.
+    pub(super) fn into_bytes(self, slice: impl FnOnce(&[u8]) -> Bytes) -> Bytes {
+        if !self.joined.is_empty() {
+            return self.joined.into();
+        }
+        let piece = self.section.get(self.piece).unwrap_or_default();
+        if piece.is_empty() { Bytes::new() } else { slice(piece) }
     }
 }

@@ -1,108 +1,119 @@
 //! A bounded cursor over the body of one packet.
 //!
-//! **Invariant:** it never reads past the body, and what it gives is a part of the same buffer.
+//! **Invariant:** it never reads past the body, and what it gives is borrowed from it.
 
 use std::num::NonZeroU16;
 
-use bytes::{Buf, Bytes};
-use bytestring::ByteString;
-
-use super::error::DecodeError;
+use super::error::{DecodeError, malformed, protocol};
 use super::packet::PacketId;
-use super::reason::Reason;
+use super::text;
 
 /// What is left of a packet's body.
-#[derive(Debug)]
-pub(super) struct Body(pub(super) Bytes);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Body<'b>(&'b [u8]);
 
-impl Body {
+impl<'b> Body<'b> {
+    pub(super) const fn new(bytes: &'b [u8]) -> Self {
+        Self(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
     pub(super) fn octet(&mut self) -> Result<u8, DecodeError> {
-        if self.0.is_empty() { Err(short()) } else { Ok(self.0.get_u8()) }
+        self.array().map(|[octet]| octet)
     }
 
     pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
-        if self.0.len() < 2 { Err(short()) } else { Ok(self.0.get_u16()) }
+        self.array().map(u16::from_be_bytes)
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
-        if self.0.len() < 4 { Err(short()) } else { Ok(self.0.get_u32()) }
+        self.array().map(u32::from_be_bytes)
     }
 
     /// A variable byte integer (MQTT 5.0 §1.5.5), in as few octets as it needs.
     pub(super) fn varint(&mut self) -> Result<u32, DecodeError> {
-        match varint(&self.0)? {
-            Some((value, used)) => {
-                self.0.advance(used);
-                Ok(value)
-            }
-            None => Err(short()),
+        let read = varint(self.0)?.ok_or(SHORT)?;
+        if read.padded {
+            return Err(PADDED);
         }
+        self.take(read.octets)?;
+        Ok(read.value)
     }
 
     pub(super) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        let zero = || DecodeError::new(Reason::ProtocolError, "the packet identifier 0");
-        NonZeroU16::new(self.u16()?).ok_or_else(zero)
+        NonZeroU16::new(self.u16()?).ok_or(protocol("the packet identifier 0"))
     }
 
-    pub(super) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
-        if self.0.len() < length { Err(short()) } else { Ok(self.0.split_to(length)) }
+    pub(super) fn take(&mut self, length: usize) -> Result<&'b [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(taken)
     }
 
     /// Binary data (§1.5.6).
-    pub(super) fn binary(&mut self) -> Result<Bytes, DecodeError> {
+    pub(super) fn binary(&mut self) -> Result<&'b [u8], DecodeError> {
         let length = usize::from(self.u16()?);
         self.take(length)
     }
 
-    /// A UTF-8 encoded string (§1.5.4): no surrogates, no NUL; U+FEFF is a character like others.
-    pub(super) fn text(&mut self) -> Result<ByteString, DecodeError> {
-        let bytes = self.binary()?;
-        let wrong = |what| DecodeError::new(Reason::MalformedPacket, what);
-        if bytes.contains(&0) {
-            return Err(wrong("a string with a NUL"));
-        }
-        ByteString::try_from(bytes).map_err(|_| wrong("a string that is not UTF-8"))
+    /// A UTF-8 encoded string (§1.5.4).
+    pub(super) fn text(&mut self) -> Result<&'b str, DecodeError> {
+        text::parse(self.binary()?)
     }
 
     /// A part of it with a length in front.
     pub(super) fn section(&mut self) -> Result<Self, DecodeError> {
         let length = self.varint()?;
-        Ok(Self(self.take(usize::try_from(length).unwrap_or(usize::MAX))?))
+        self.take(usize::try_from(length).unwrap_or(usize::MAX)).map(Self)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// All that is left.
+    pub(super) const fn rest(self) -> &'b [u8] {
+        self.0
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// Nothing may follow.
-    pub(super) fn end(self) -> Result<(), DecodeError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        Err(DecodeError::new(Reason::MalformedPacket, "more octets than the packet has"))
+    pub(super) const fn end(self) -> Result<(), DecodeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(malformed("more octets than the packet has")) }
     }
 }
 
-/// A variable byte integer at the beginning of some octets, and how many it takes; `None` if they
-/// end before it does.
-pub(super) fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
+/// A variable byte integer as it stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Varint {
+    pub(super) value: u32,
+    /// How many octets it takes.
+    pub(super) octets: usize,
+    /// Fewer would have done.
+    pub(super) padded: bool,
+}
+
+/// Reads one at the beginning of some octets; `None` if they end before it does.
+pub(super) fn varint(bytes: &[u8]) -> Result<Option<Varint>, DecodeError> {
     let mut value = 0_u32;
     for (index, octet) in bytes.iter().take(4).enumerate() {
         value |= u32::from(octet & 0x7f) << (7 * index);
         if octet & 0x80 == 0 {
-            if *octet == 0 && index > 0 {
-                let what = "a length in more octets than it needs";
-                return Err(DecodeError::new(Reason::MalformedPacket, what));
-            }
-            return Ok(Some((value, index + 1)));
+            let padded = *octet == 0 && index > 0;
+            return Ok(Some(Varint { value, octets: index + 1, padded }));
         }
     }
     if bytes.len() < 4 {
         return Ok(None);
     }
-    Err(DecodeError::new(Reason::MalformedPacket, "a length of more than four octets"))
+    Err(malformed("a length of more than four octets"))
 }
 
-fn short() -> DecodeError {
-    DecodeError::new(Reason::MalformedPacket, "a packet that ends too early")
-}
+const SHORT: DecodeError = malformed("a packet that ends too early");
+
+/// What is wrong with a padded one (§1.5.5); MQTT 3 does not say so of its lengths.
+pub(super) const PADDED: DecodeError = malformed("a length in more octets than it needs");

@@ -1,0 +1,91 @@
+//! What the hall says of itself: `$SYS`, and the status for people.
+
+use super::Broker;
+use crate::session::Session;
+
+/// The names and meanings that Mosquitto made usual.
+const CONNECTED: &str = "$SYS/broker/clients/connected";
+const SESSIONS: &str = "$SYS/broker/clients/total";
+const RECEIVED: &str = "$SYS/broker/messages/received";
+const SENT: &str = "$SYS/broker/messages/sent";
+const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
+const RETAINED: &str = "$SYS/broker/retained messages/count";
+const SUBSCRIPTIONS: &str = "$SYS/broker/subscriptions/count";
+const UPTIME: &str = "$SYS/broker/uptime";
+const VERSION: &str = "$SYS/broker/version";
+
+/// One session, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Whose.
+    pub identity: String,
+    /// By which identifier.
+    pub client: String,
+    /// Whether it has a connection.
+    pub connected: bool,
+    /// Its filters.
+    pub filters: Vec<String>,
+    /// Messages of QoS 1 and 2 that wait.
+    pub queued: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// Messages that found no room.
+    pub dropped: u64,
+    /// How long it lasts without a connection.
+    pub expiry_s: u32,
+}
+
+impl Broker {
+    /// Topics of `$SYS` with their values.
+    #[must_use]
+    pub fn figures(&self, uptime_s: i64) -> Vec<(&'static str, String)> {
+        let all: Vec<_> = self.sessions().by_id.values().cloned().collect();
+        let connected = all.iter().filter(|session| session.lock().online.is_some()).count();
+        let dropped: u64 = all.iter().map(|session| session.lock().dropped).sum();
+        let counters = &self.counters;
+        vec![
+            (CONNECTED, connected.to_string()),
+            (SESSIONS, all.len().to_string()),
+            (RECEIVED, counters.received.get().to_string()),
+            (SENT, counters.sent.get().to_string()),
+            (DROPPED, (dropped + counters.denied.get()).to_string()),
+            (RETAINED, self.shelf().count().to_string()),
+            (SUBSCRIPTIONS, self.topics().len().to_string()),
+            (UPTIME, format!("{uptime_s} seconds")),
+            (VERSION, format!("conclave {}", env!("CARGO_PKG_VERSION"))),
+        ]
+    }
+
+    /// All sessions, for people.
+    #[must_use]
+    pub fn views(&self) -> Vec<SessionView> {
+        let all: Vec<_> = self.sessions().by_owner.values().cloned().collect();
+        all.iter().map(|session| view(session)).collect()
+    }
+
+    /// How many filters other peers are asked for.
+    #[must_use]
+    pub fn interest_count(&self) -> usize {
+        self.interest.len()
+    }
+
+    /// How many messages are retained.
+    #[must_use]
+    pub fn retained_count(&self) -> usize {
+        self.shelf().count()
+    }
+}
+
+fn view(session: &Session) -> SessionView {
+    let inside = session.lock();
+    SessionView {
+        identity: session.owner.identity.to_string(),
+        client: session.owner.client.to_string(),
+        connected: inside.online.is_some(),
+        filters: inside.subscriptions.keys().map(ToString::to_string).collect(),
+        queued: inside.queue.len(),
+        queued_bytes: inside.queue.bytes(),
+        dropped: inside.dropped,
+        expiry_s: inside.expiry_s,
+    }
+}

@@ -1,0 +1,278 @@
+//! Our end of another peer's session: asks it for what our programs want, and takes what it brings.
+//!
+//! Between two peers MQTT 5 is spoken twice over their link, once in each direction, so that all
+//! that sessions can do (queues on the disk, acknowledgements, repetition after a break) is done by
+//! sessions. A machine without I/O, called as [`crate::Client`] is.
+//!
+//! **Invariant:** what is acknowledged is safe here.
+//! **Invariant:** what comes a second time, because its acknowledgement was lost with a link, is
+//! acknowledged and not handed on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use shared::time::{Now, Tick};
+
+use crate::broker::{Broker, DIGEST, PEER_CLIENT};
+use crate::client::State;
+use crate::codec::{
+    Ack, ConnAck, Connect, Decoder, Options, Packet, PacketId, Publish, Qos, Reason,
+    RetainHandling, SubAck, Subscribe, Unsubscribe, Version, encode,
+};
+use crate::identity::Identity;
+use crate::limits::{DIGEST_MS, FILTERS_PER_PACKET_MAX, PEER_EXPIRY_S, RECEIVE_MAX};
+use crate::receipt::Receipt;
+
+/// What has to be remembered of another peer's session here from link to link.
+#[derive(Debug, Clone, Default)]
+pub struct Heard(Arc<Mutex<BTreeSet<PacketId>>>);
+
+/// See above.
+#[derive(Debug)]
+pub struct Uplink {
+    broker: Arc<Broker>,
+    peer: Arc<Identity>,
+    decoder: Decoder,
+    heard: Heard,
+    replies: Vec<u8>,
+    welcome: bool,
+    connection: u64,
+    over: bool,
+    /// What the other side was asked for.
+    asked: BTreeSet<ByteString>,
+    /// By the packet that says so, which version of our wishes it completes.
+    pending: BTreeMap<PacketId, u64>,
+    told: u64,
+    next_id: u16,
+    owed: VecDeque<(Packet, Option<Arc<Receipt>>)>,
+    receipt: Option<Arc<Receipt>>,
+    digest_due: Option<Tick>,
+}
+
+impl Uplink {
+    /// Says CONNECT to the peer at the other end of a link.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, peer: Arc<Identity>, heard: Heard) -> Self {
+        let mut replies = Vec::new();
+        encode(&Packet::Connect(Box::new(greeting())), Version::V5, &mut replies);
+        Self {
+            broker,
+            peer,
+            decoder: Decoder::client(Version::V5),
+            heard,
+            replies,
+            welcome: false,
+            connection: 0,
+            over: false,
+            asked: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            told: 0,
+            next_id: 0,
+            owed: VecDeque::new(),
+            receipt: None,
+            digest_due: None,
+        }
+    }
+
+    /// Takes what was read.
+    pub fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now) {
+        while !self.over {
+            match self.decoder.decode(buffer) {
+                Ok(Some(packet)) => self.handle(packet, now),
+                Ok(None) => break,
+                Err(_) => self.over = true,
+            }
+        }
+        self.receipt = None;
+    }
+
+    fn handle(&mut self, packet: Packet, now: Now) {
+        match packet {
+            Packet::ConnAck(ack) if !self.welcome && !ack.reason.is_error() => {
+                self.welcomed(&ack, now);
+            }
+            Packet::Publish(publish) if self.welcome => self.take(publish, now),
+            Packet::PubRel(ack) if self.welcome => {
+                self.heard().remove(&ack.packet_id);
+                let done = Ack { reason: Reason::Success, reason_string: None, ..ack };
+                self.owe(Packet::PubComp(done), None);
+            }
+            Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.answered(&ack),
+            Packet::PingResp => {}
+            _ => self.over = true,
+        }
+    }
+
+    fn welcomed(&mut self, ack: &ConnAck, now: Now) {
+        self.welcome = true;
+        if !ack.session_present {
+            self.heard().clear();
+        }
+        self.connection = self.broker.interest.connected(&self.peer.name);
+        self.digest_due = Some(now.tick);
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, BTreeSet<PacketId>> {
+        self.heard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&mut self, publish: Publish, now: Now) {
+        let (qos, dup) = (publish.qos, publish.dup);
+        let Some(packet_id) = publish.packet_id else {
+            self.broker.take_from_peer(&self.peer, publish, &mut None, now.wall);
+            return;
+        };
+        let again = {
+            let mut heard = self.heard();
+            // An identifier that comes without DUP is another message's.
+            let known = heard.contains(&packet_id);
+            heard.insert(packet_id);
+            known && (dup || qos == Qos::ExactlyOnce)
+        };
+        let reason = if again {
+            Reason::Success
+        } else {
+            self.broker.take_from_peer(&self.peer, publish, &mut self.receipt, now.wall)
+        };
+        // What cannot be taken is not sent again and again: it is counted where it was refused.
+        let reason = if reason.is_error() { Reason::Success } else { reason };
+        let ack = Ack { packet_id, reason, reason_string: None };
+        let exactly_once = qos == Qos::ExactlyOnce;
+        let ack = if exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
+        let receipt = self.receipt.clone();
+        self.owe(ack, receipt);
+    }
+
+    fn owe(&mut self, ack: Packet, receipt: Option<Arc<Receipt>>) {
+        if receipt.is_none() && self.owed.is_empty() {
+            encode(&ack, Version::V5, &mut self.replies);
+        } else {
+            self.owed.push_back((ack, receipt));
+        }
+    }
+
+    fn answered(&mut self, ack: &SubAck) {
+        if let Some(version) = self.pending.remove(&ack.packet_id) {
+            self.broker.interest.known(&self.peer.name, version);
+        }
+    }
+
+    /// Fills `out`, which is empty, with what is to be written.
+    pub fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
+        while let Some((_, receipt)) = self.owed.front() {
+            if receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
+                break;
+            }
+            let Some((ack, receipt)) = self.owed.pop_front() else { break };
+            // What could not be made safe is not acknowledged; it comes again with the next link.
+            if receipt.is_some_and(|receipt| receipt.has_failed()) {
+                self.over = true;
+            } else {
+                encode(&ack, Version::V5, &mut self.replies);
+            }
+        }
+        if self.welcome && !self.over {
+            self.ask(waker);
+            if self.digest_due.is_some_and(|due| due <= now.tick) {
+                self.digest_due = Some(now.tick.plus_ms(DIGEST_MS));
+                self.say_digest();
+            }
+        }
+        std::mem::swap(out, &mut self.replies);
+        if self.over { State::Ending } else { State::Open }
+    }
+
+    /// Asks for what is new among our wishes, and takes back what is none any more.
+    fn ask(&mut self, waker: &Waker) {
+        let (version, wanted) = self.broker.interest.look(&self.peer.name, waker);
+        if version == self.told {
+            return;
+        }
+        self.told = version;
+        let new: Vec<ByteString> = wanted.difference(&self.asked).cloned().collect();
+        let old: Vec<ByteString> = self.asked.difference(&wanted).cloned().collect();
+        let mut last = None;
+        for part in new.chunks(FILTERS_PER_PACKET_MAX) {
+            let filters = part.iter().map(|text| (text.clone(), OPTIONS)).collect();
+            let packet_id = self.packet_id();
+            let subscribe = Subscribe { packet_id, id: None, filters };
+            encode(&Packet::Subscribe(subscribe), Version::V5, &mut self.replies);
+            last = Some(packet_id);
+        }
+        for part in old.chunks(FILTERS_PER_PACKET_MAX) {
+            let packet_id = self.packet_id();
+            let unsubscribe = Unsubscribe { packet_id, filters: part.to_vec() };
+            encode(&Packet::Unsubscribe(unsubscribe), Version::V5, &mut self.replies);
+            last = Some(packet_id);
+        }
+        self.asked = BTreeSet::clone(&wanted);
+        match last {
+            // Packets are answered in order: the last answer is about all of them.
+            Some(packet_id) => drop(self.pending.insert(packet_id, version)),
+            None => self.broker.interest.known(&self.peer.name, version),
+        }
+    }
+
+    fn packet_id(&mut self) -> PacketId {
+        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        PacketId::new(self.next_id).unwrap_or(PacketId::MIN)
+    }
+
+    fn say_digest(&mut self) {
+        let digest = Publish {
+            dup: false,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            topic: ByteString::from_static(DIGEST),
+            packet_id: None,
+            alias: None,
+            expiry_s: None,
+            subscription_ids: Vec::new(),
+            properties: Bytes::new(),
+            payload: self.broker.digest(),
+        };
+        encode(&Packet::Publish(digest), Version::V5, &mut self.replies);
+    }
+
+    /// When [`Uplink::handle_timeout`] is due: then `fill` has something to say.
+    #[must_use]
+    pub const fn next_deadline(&self) -> Option<Tick> {
+        self.digest_due
+    }
+
+    /// The link ended.
+    pub fn handle_closed(&mut self) {
+        self.over = true;
+        self.broker.interest.disconnected(&self.peer.name, self.connection);
+    }
+}
+
+const OPTIONS: Options = Options {
+    qos: Qos::ExactlyOnce,
+    no_local: false,
+    retain_as_published: true,
+    retain_handling: RetainHandling::Never,
+};
+
+fn greeting() -> Connect {
+    Connect {
+        version: Version::V5,
+        bridge: false,
+        clean_start: false,
+        keep_alive_s: 0,
+        session_expiry_s: PEER_EXPIRY_S,
+        receive_max: RECEIVE_MAX,
+        packet_bytes_max: None,
+        alias_max: 0,
+        wants_response_information: false,
+        wants_problem_information: true,
+        auth_method: None,
+        client_id: ByteString::from_static(PEER_CLIENT),
+        will: None,
+        username: None,
+        has_password: false,
+    }
+}
