@@ -136,6 +136,7 @@ impl Running {
             listen: Some("127.0.0.1:0".to_owned()),
             peers: known.into_iter().collect(),
             finding: FindBy::default(),
+            mqtt: peer::config::MqttDoors::default(),
             on_listening: Box::new(|_| {}),
         };
         let daemon = Daemon::start(start).await.map_err(|fault| anyhow!("{fault}"))?;

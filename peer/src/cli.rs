@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
+mod mqtt;
 mod running;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use shared::presence::is_address;
 use shared::time::parse_duration_s;
 use shared::wire::{Number, Priority};
 
+pub(crate) use mqtt::{MqttCommand, PubArgs, SubArgs};
 pub(crate) use running::{JoinArgs, Log, RunArgs, RunningArgs};
 
 /// A node of a private network: links to the others, sends and receives messages.
@@ -85,6 +87,19 @@ pub(crate) enum Command {
     /// Signed receipts.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// MQTT at this peer.
+    #[command(subcommand)]
+    Mqtt(MqttCommand),
+    /// Publish something.
+    #[command(
+        name = "pub",
+        after_help = "Examples:\n  peer pub plant/3/temp 21.5 --retain\n  \
+        peer pub plant/3/picture - --bundle bob.bundle < picture.jpg"
+    )]
+    Pub(PubArgs),
+    /// Print what is published.
+    #[command(name = "sub", after_help = "Example:\n  peer sub 'plant/#' --json")]
+    Sub(SubArgs),
     /// Measure the way to a linked node.
     #[command(after_help = "Example:\n  peer ping bob.bundle alice --count 10")]
     Ping(PingArgs),

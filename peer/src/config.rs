@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a [`NodeConfig`] that was read is complete, and every value within its bounds.
 
+mod mqtt;
 mod template;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::limits::{
 use peer_core::CircuitBounds;
 use peer_core::limits::{CIRCUITS_MAX, FULL_MESH, FULL_MESH_MAX};
 
+pub use mqtt::{Mqtt, MqttDoors};
 pub use template::Template;
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
@@ -179,6 +181,8 @@ pub struct NodeConfig {
     pub authority: Vec<String>,
     /// Whether a renewed certificate is for the key there is, and not for a fresh one.
     pub keep_key: bool,
+    /// The MQTT endpoint.
+    pub mqtt: Mqtt,
 }
 
 #[derive(Deserialize)]
@@ -210,6 +214,8 @@ struct Text {
     authority: Vec<AddressText>,
     #[serde(default, rename = "keep-key")]
     keep_key: bool,
+    #[serde(default)]
+    mqtt: mqtt::MqttText,
 }
 
 #[derive(Deserialize, Default)]
@@ -365,6 +371,7 @@ impl NodeConfig {
             outbox,
             authority: text.authority.into_iter().map(|at| at.0).collect(),
             keep_key: text.keep_key,
+            mqtt: text.mqtt.check()?,
         })
     }
 }

@@ -15,6 +15,7 @@ pub mod late;
 mod ledger;
 pub mod limits;
 pub mod link;
+pub mod mqtt;
 pub mod outbox;
 pub mod state;
 mod store;

@@ -175,3 +175,30 @@ pub const ACKNOWLEDGEMENTS_MAX: usize = 4096;
 pub const PUBLISHERS_MAX: usize = 16;
 /// Requests for a certificate that wait for whoever certifies: one from every link.
 pub const RENEWALS_WAITING_MAX: usize = 256;
+
+/// Bytes asked of an MQTT client's socket in one read, at first: a sensor says less.
+pub const MQTT_READ_BYTES_MIN: usize = 4 * 1024;
+/// And after a read that was full: a thousand small messages at once.
+pub const MQTT_READ_BYTES_MAX: usize = 64 * 1024;
+/// How long an MQTT client may take no byte of what it is told: it may sleep for a while.
+pub const MQTT_WRITE: Duration = Duration::from_secs(30);
+/// Groups of rows that wait for the disk; what comes then gathers in the next.
+pub const MQTT_GROUPS_WAITING_MAX: usize = 1;
+/// Octets of MQTT in one frame of a link: with its head it fits a frame's bound.
+pub const MQTT_FRAME_BYTES: usize = 60 * 1024;
+/// Octets between a link's frames and an endpoint: four frames.
+pub const MQTT_PIPE_BYTES: usize = 4 * MQTT_FRAME_BYTES;
+/// Frames that wait between a link and its endpoint: one read's worth; then the link waits.
+pub const MQTT_FRAMES_WAITING_MAX: usize = 16;
+/// MQTT sessions at most, whatever `node.yaml` says: 2 KiB each are 2 GiB.
+pub const MQTT_SESSIONS_MAX: usize = 1_000_000;
+/// Bytes of one session's queue at most.
+pub const MQTT_QUEUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Retained messages at most.
+pub const MQTT_RETAINED_MAX: usize = 10_000_000;
+/// Their bytes at most.
+pub const MQTT_RETAINED_BYTES_MAX: usize = 16 * 1024 * 1024 * 1024;
+/// User names that `node.yaml` may map.
+pub const MQTT_USERS_MAX: usize = 1024;
+/// MQTT connections that have not said CONNECT, besides those of sessions.
+pub const MQTT_STRANGERS_MAX: usize = 1024;

@@ -52,6 +52,7 @@ async fn begin(bundle: Bundle, listen: &str, known: &[(NodeName, String)]) -> Da
     let finding = FindBy { no_lan: true, ..FindBy::default() };
     let (listen, peers) = (Some(listen.to_owned()), known.to_vec());
     let on_listening = Box::new(|_| {});
-    let start = Start { bundle, lock, listen, peers, finding, on_listening };
+    let mqtt = peer::config::MqttDoors::default();
+    let start = Start { bundle, lock, listen, peers, finding, mqtt, on_listening };
     Daemon::start(start).await.unwrap()
 }

@@ -55,6 +55,7 @@ impl Mesh {
             listen: Some(listen.to_owned()),
             peers: Vec::new(),
             finding: FindBy { seeds, no_lan: false },
+            mqtt: peer::config::MqttDoors::default(),
             on_listening: Box::new(|_| {}),
         })
         .await?;

@@ -37,6 +37,12 @@ pub(crate) struct RunningArgs {
     /// Announce and look for nothing on the local network.
     #[arg(long)]
     pub(crate) no_lan: bool,
+    /// Speak MQTT with programs of this machine here; port 0 is any free one.
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
+    pub(crate) mqtt: Option<String>,
+    /// Speak MQTT over mutual TLS here, with every program that has a certificate of the network.
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
+    pub(crate) mqtts: Option<String>,
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,

@@ -8,6 +8,7 @@ mod feed;
 mod inbox;
 mod install;
 mod join;
+mod mqtt;
 mod nodes;
 mod outbox;
 mod policy;
@@ -24,7 +25,9 @@ use host::terminal::Out;
 use peer::control::{Client, Request};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, FeedCommand, OutboxCommand, PolicyCommand, ReceiptCommand};
+use crate::cli::{
+    Cli, Command, FeedCommand, MqttCommand, OutboxCommand, PolicyCommand, ReceiptCommand,
+};
 
 /// What every command gets.
 struct Desk {
@@ -62,6 +65,9 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
             (None, None) => Ok(()),
         },
         Command::Receipt(ReceiptCommand::Verify(args)) => outbox::verify(&desk, args),
+        Command::Mqtt(MqttCommand::Status(args)) => mqtt::status(&desk, args),
+        Command::Pub(args) => mqtt::publish(&desk, args),
+        Command::Sub(args) => mqtt::subscribe(&desk, args),
         Command::Ping(args) => send::ping(&desk, args),
         Command::Inbox(args) => inbox::inbox(&desk, args),
         Command::Feed(FeedCommand::Import(args)) => feed::import(&desk, args),

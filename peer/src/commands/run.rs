@@ -4,6 +4,7 @@ use std::path::Path;
 
 use host::fault::Fault;
 use host::log::LogFormat;
+use peer::config::MqttDoors;
 use peer::daemon::{self, FindBy, Start};
 use serde_json::json;
 
@@ -29,6 +30,7 @@ pub(super) fn run(desk: Desk, bundle: &Path, args: &RunningArgs) -> Result<(), F
             seeds: unnamed.into_iter().map(|(_, at)| at).collect(),
             no_lan: args.no_lan,
         },
+        mqtt: MqttDoors { plain: args.mqtt.clone(), tls: args.mqtts.clone() },
         on_listening: Box::new(move |address| {
             // "none" is a way to listen: through relays.
             let address = if address.port() == 0 { "none".into() } else { address.to_string() };

@@ -6,6 +6,7 @@
 //! **Invariant:** who can open the socket could as well read the key beside it.
 
 pub mod client;
+pub mod mqtt;
 pub mod nodes;
 pub mod policy;
 pub mod post;
@@ -34,13 +35,21 @@ pub struct ShortPath {
 }
 
 impl ShortPath {
-    /// Of a folder that is there.
+    /// To the control socket of a folder that is there.
     ///
     /// # Errors
     /// What the system says.
     pub fn of(folder: &Path) -> std::io::Result<Self> {
+        Self::to(folder, SOCKET)
+    }
+
+    /// To a socket in a folder that is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn to(folder: &Path, name: &str) -> std::io::Result<Self> {
         let opened = File::open(folder)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd()));
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", opened.as_raw_fd()));
         Ok(Self { path, _folder: opened })
     }
 }

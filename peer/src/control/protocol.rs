@@ -13,6 +13,7 @@ use shared::name::{NetworkName, NodeName};
 use shared::refusal::Code;
 use shared::time::Timestamp;
 
+use super::mqtt::MqttStatus;
 use super::nodes::{NodeStatus, Way};
 use super::policy::{PolicyStatus, Why};
 use super::post::{GoneItem, MailReply, Mailing, QueuedItem, ReceiptItem};
@@ -60,6 +61,8 @@ pub enum Request {
         /// Its number.
         id: String,
     },
+    /// The MQTT endpoint: one [`Reply::Mqtt`].
+    Mqtt,
     /// Receipts that came: [`Reply::Receipt`] for each.
     Receipts,
     /// Measures the way to a node: [`Reply::Pong`] for each.
@@ -111,6 +114,8 @@ pub enum Reply {
     Way(Way),
     /// The policy.
     Policy(PolicyStatus),
+    /// The MQTT endpoint.
+    Mqtt(Box<MqttStatus>),
     /// Whether somebody may, and by which rule.
     Why(Why),
     /// What became of a message.

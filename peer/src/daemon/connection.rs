@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::meeting::Meeting;
 use super::news::News;
+use crate::limits::MQTT_FRAMES_WAITING_MAX;
 use crate::link::{self, End, Failure, Gate, Pass, Protocol, Secured, Sink};
+use crate::mqtt::Endpoint;
 
 /// How long a greeting may take once the handshake is done: two round trips and a busy driver.
 pub(super) const GREETING: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ pub(super) struct Connector {
     pub(super) meeting: Meeting,
     /// Octets per second of one direction of a circuit through us.
     pub(super) circuit_rate: u64,
+    /// The MQTT endpoint, if there is one.
+    pub(super) mqtt: Option<Arc<Endpoint>>,
     /// Whether we are the authority: any member carries for it.
     pub(super) is_authority: bool,
 }
@@ -175,11 +179,15 @@ impl Connector {
     /// Pumps frames until the link ends, then says how.
     pub(super) async fn run(self: &Arc<Self>, secured: Secured, link: LinkId) {
         let (begin, begun) = oneshot::channel();
-        let sink = Inlet { link, news: self.news.clone(), begun: Some(begun) };
+        let (topics, frames) = mpsc::channel(MQTT_FRAMES_WAITING_MAX);
+        let topics = self.mqtt.is_some().then_some(topics);
+        let sink = Inlet { link, news: self.news.clone(), topics, begun: Some(begun) };
+        let member = (*secured.member).clone();
         let (queue, pump) = secured.start(sink);
-        self.hear(News::Ready { link, queue }).await;
+        self.hear(News::Ready { link, queue: queue.clone() }).await;
         // Only now may its frames be heard: the driver knows the queue they are answered on.
         let _ = begin.send(());
+        let _peering = self.mqtt.as_ref().map(|mqtt| mqtt.join(&member, queue, frames));
         let ended = match pump.await {
             Ok(end) => describe(end),
             Err(_) => Ended { refused: None, detail: "its task died".to_owned() },
@@ -215,6 +223,8 @@ impl Connector {
 struct Inlet {
     link: LinkId,
     news: mpsc::Sender<News>,
+    /// Where MQTT between peers goes, if it is spoken here.
+    topics: Option<mpsc::Sender<Bytes>>,
     begun: Option<oneshot::Receiver<()>>,
 }
 
@@ -222,6 +232,16 @@ impl Sink for Inlet {
     async fn batch(&mut self, frames: Vec<(Kind, Bytes)>) -> Result<(), Refusal> {
         if let Some(begun) = self.begun.take() {
             let _ = begun.await;
+        }
+        let (topics, frames): (Vec<_>, Vec<_>) =
+            frames.into_iter().partition(|(kind, _)| *kind == Kind::Topics);
+        for (_, payload) in topics {
+            if let Some(endpoint) = &self.topics {
+                let _ = endpoint.send(payload).await;
+            }
+        }
+        if frames.is_empty() {
+            return Ok(());
         }
         let bodies = frames
             .iter()

@@ -22,6 +22,7 @@ use crate::control::protocol::{
 use crate::control::{Handler, Replier};
 use crate::inbox::Inbox;
 use crate::limits::{INBOX_PAGE, PINGS_MAX};
+use crate::mqtt::Endpoint;
 use crate::outbox::Outbox;
 use crate::state::State;
 
@@ -38,6 +39,7 @@ pub(super) struct Desk {
     pub(super) news: mpsc::Sender<News>,
     inbox: Arc<Inbox>,
     pub(super) outbox: Arc<Outbox>,
+    mqtt: Option<Arc<Endpoint>>,
     stop: watch::Sender<bool>,
 }
 
@@ -47,6 +49,7 @@ impl Desk {
         state: &State,
         news: mpsc::Sender<News>,
         (inbox, outbox): (Arc<Inbox>, Arc<Outbox>),
+        mqtt: Option<Arc<Endpoint>>,
         stop: watch::Sender<bool>,
     ) -> Self {
         Self {
@@ -58,6 +61,7 @@ impl Desk {
             news,
             inbox,
             outbox,
+            mqtt,
             stop,
         }
     }
@@ -199,6 +203,11 @@ impl Desk {
     }
 }
 
+fn no_mqtt() -> Fault {
+    Fault::failed("this peer speaks no MQTT")
+        .hint("run it with `--mqtt 127.0.0.1:1883`, or have an `mqtt:` section in node.yaml")
+}
+
 fn stopping() -> Fault {
     Fault::failed("this peer is stopping")
 }
@@ -233,6 +242,10 @@ impl Handler for Desk {
                 let number = Number::parse(&id).ok_or_else(|| Fault::usage("not a number"))?;
                 let found = self.outbox.remove(number, host::clock::wall()).await?;
                 replies.send(&Reply::Cleared { count: u64::from(found) }).await?;
+            }
+            Request::Mqtt => {
+                let endpoint = self.mqtt.as_ref().ok_or_else(no_mqtt)?;
+                replies.send(&Reply::Mqtt(Box::new(endpoint.status()))).await?;
             }
             Request::Receipts => self.list_receipts(replies).await?,
             Request::Ping { to, count } => {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use super::telling::Telling;
 use super::view::{Answer, Ask, Snapshot, Traffic};
 use crate::inbox::{self, Incoming};
 use crate::link;
+use crate::mqtt::Endpoint;
 use crate::outbox::Notice;
 
 /// Everything the loop owns or talks to.
@@ -51,6 +53,7 @@ pub(super) struct Driver<F> {
     pub(super) next_request: RequestId,
     pub(super) traffic: BTreeMap<LinkId, Traffic>,
     pub(super) pinged: BTreeMap<(LinkId, u64), Instant>,
+    pub(super) mqtt: Option<Arc<Endpoint>>,
     pub(super) listening: String,
     pub(super) since: Timestamp,
 }
@@ -83,6 +86,9 @@ impl<F: Fabric> Driver<F> {
             self.fabric.end(view.id, peer_core::Way::Close);
         }
         self.perform();
+        if let Some(endpoint) = self.mqtt.take() {
+            endpoint.close().await;
+        }
         let _ = self.saving.memory.send(self.node.remembered());
         // Closed queues drain by themselves; a link that does not is cut when the fabric goes.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -423,7 +429,12 @@ impl<F: Fabric> Driver<F> {
         let before = self.reloader.certificate();
         match self.reloader.reload(changed, &mut self.node, now) {
             Ok(what) if what.is_empty() => {}
-            Ok(what) => self.telling.reloaded(&what),
+            Ok(what) => {
+                self.telling.reloaded(&what);
+                if let Some(mqtt) = &self.mqtt {
+                    mqtt.set_attributes(self.reloader.attributes(), &self.node.policy());
+                }
+            }
             Err(fault) => self.telling.not_reloaded(&fault),
         }
         if self.reloader.certificate() != before {
@@ -434,6 +445,11 @@ impl<F: Fabric> Driver<F> {
     pub(super) fn tell(&mut self, event: &Event) {
         self.keep_evidence(event);
         self.prove_renewal(event);
+        match (&self.mqtt, event) {
+            (Some(mqtt), Event::FeedApplied { .. }) => mqtt.judge(),
+            (Some(mqtt), Event::PolicyApplied { .. }) => mqtt.set_policy(&self.node.policy()),
+            _ => {}
+        }
         self.telling.event(event, self.clock.now());
     }
 }

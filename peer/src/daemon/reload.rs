@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use host::fault::Fault;
 use peer_core::{Node, Signer};
-use shared::cert::{NodeCert, Usage};
+use shared::cert::{Attributes, NodeCert, Usage};
 use shared::feed::{ChainIds, read_file};
 use shared::id::Serial;
 use shared::key::PrivateKey;
@@ -33,6 +33,11 @@ impl Reloader {
     /// Our certificate's serial and end.
     pub(super) const fn certificate(&self) -> (Serial, Timestamp) {
         (self.bundle.cert.serial, self.bundle.cert.not_after)
+    }
+
+    /// What our certificate says of us.
+    pub(super) const fn attributes(&self) -> &Attributes {
+        &self.bundle.cert.attributes
     }
 
     /// Reads the changed files; says what is new, nothing if nothing is.

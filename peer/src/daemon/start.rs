@@ -39,10 +39,11 @@ use super::renewal::Renewing;
 use super::saving::Saving;
 use super::telling::Telling;
 use crate::bundle::Bundle;
-use crate::config::Lan;
+use crate::config::{Lan, MqttDoors};
 use crate::control::Server;
 use crate::inbox::Inbox;
 use crate::link::{Bounds, Gate};
+use crate::mqtt::{Endpoint, Opening};
 use crate::outbox::Outbox;
 use crate::state::State;
 
@@ -63,6 +64,8 @@ pub struct Start {
     pub peers: Vec<(NodeName, String)>,
     /// How to find others besides.
     pub finding: FindBy,
+    /// Doors for MQTT besides those of `node.yaml`.
+    pub mqtt: MqttDoors,
     /// Called once, when the socket listens.
     pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
 }
@@ -114,7 +117,7 @@ impl Daemon {
     /// # Errors
     /// [`Fault`] if something needed at the start is missing or taken.
     pub async fn start(start: Start) -> Result<Self, Fault> {
-        let Start { bundle, lock, listen, peers, finding: by, on_listening } = start;
+        let Start { bundle, lock, listen, peers, finding: by, mqtt, on_listening } = start;
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
         let clock = Clock::start();
         let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
@@ -126,17 +129,15 @@ impl Daemon {
         super::policy::recall(&bundle, &mut node, clock.now())?;
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
         let parts = Parts::new(&bundle, node.greeting())?;
-        let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), bundle.config.inbox)?);
-        let outbox = open_outbox(&bundle, &state)?;
-        let posting =
-            Posting::start(Arc::clone(&outbox), Arc::clone(&inbox), parts.news.clone())
-                .map_err(|error| Fault::failed(format!("no thread for the outbox: {error}")))?;
+        let (inbox, outbox, posting) = open_boxes(&bundle, &state, &parts.news)?;
         posting.recall(&mut node, clock.now())?;
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let (saving, savers) = Saving::begin(&bundle);
         let boxes = (Arc::clone(&inbox), outbox);
-        let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, stop.clone());
+        let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock).await?;
+        let desk =
+            Desk::new(&bundle, &state, parts.news.clone(), boxes, endpoint.clone(), stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let watched = bundle.watched();
         let finders = finders(&bundle, &by, listening, &parts.news);
@@ -149,7 +150,7 @@ impl Daemon {
         };
         let home = tcp.as_ref().map(|_| listening);
         let rate = reloader.bundle.config.relay.bytes_per_second;
-        let connector = Arc::new(parts.connector(clock, home, rate));
+        let connector = Arc::new(parts.connector(clock, home, rate, endpoint.clone()));
         let driver = Driver {
             node,
             fabric: DirectFabric::new(Arc::clone(&connector)),
@@ -169,6 +170,7 @@ impl Daemon {
             next_request: 0,
             traffic: BTreeMap::new(),
             pinged: BTreeMap::new(),
+            mqtt: endpoint,
             listening: listening::told(listening),
             since: clock.now().wall,
         };
@@ -255,8 +257,41 @@ impl Parts {
         })
     }
 
+    /// The MQTT endpoint, if it has a door.
+    async fn endpoint(
+        &self,
+        bundle: &Bundle,
+        doors: &MqttDoors,
+        node: &Node,
+        run: u64,
+        clock: Clock,
+    ) -> Result<Option<Arc<Endpoint>>, Fault> {
+        let config = bundle.config.mqtt.clone().with(doors);
+        if !config.is_on() {
+            return Ok(None);
+        }
+        let opening = Opening {
+            config: &config,
+            node: &bundle.config.node,
+            attributes: &bundle.cert.attributes,
+            run,
+            folder: bundle.paths.folder().to_owned(),
+            policy: &node.policy(),
+            verifier: Arc::clone(&bundle.verifier),
+            listener: Arc::clone(&self.listener),
+            clock,
+        };
+        Endpoint::open(opening).await.map(|endpoint| Some(Arc::new(endpoint)))
+    }
+
     /// What every connection needs; `home` is where we listen.
-    fn connector(&self, clock: Clock, home: Option<SocketAddr>, circuit_rate: u64) -> Connector {
+    fn connector(
+        &self,
+        clock: Clock,
+        home: Option<SocketAddr>,
+        circuit_rate: u64,
+        mqtt: Option<Arc<Endpoint>>,
+    ) -> Connector {
         Connector {
             clock,
             dialler: Arc::clone(&self.dialler),
@@ -267,6 +302,7 @@ impl Parts {
             next_link: AtomicU64::new(1),
             meeting: Meeting::at(home),
             circuit_rate,
+            mqtt,
             is_authority: self.is_authority,
         }
     }
@@ -279,9 +315,20 @@ fn open_state(bundle: &Bundle) -> Result<State, Fault> {
     }
 }
 
-fn open_outbox(bundle: &Bundle, state: &State) -> Result<Arc<Outbox>, Fault> {
-    let bounds = bundle.config.outbox;
-    Ok(Arc::new(Outbox::open(&bundle.paths.outbox(), bounds, state.boot())?))
+/// What came and what is to go, and the threads that write both.
+fn open_boxes(
+    bundle: &Bundle,
+    state: &State,
+    news: &mpsc::Sender<News>,
+) -> Result<(Arc<Inbox>, Arc<Outbox>, Posting), Fault> {
+    let config = &bundle.config;
+    let inbox = Arc::new(Inbox::open(&bundle.paths.inbox(), config.inbox)?);
+    let outbox = Outbox::open(&bundle.paths.outbox(), config.outbox, state.boot())?;
+    let outbox = Arc::new(outbox);
+    let posting = Posting::start(Arc::clone(&outbox), Arc::clone(&inbox), news.clone());
+    let posting =
+        posting.map_err(|error| Fault::failed(format!("no thread for the outbox: {error}")))?;
+    Ok((inbox, outbox, posting))
 }
 
 fn new_node(

@@ -67,6 +67,19 @@ pub async fn accept_with(
     door.shake(shaking).await
 }
 
+/// Shakes hands with a member's program that speaks MQTT.
+///
+/// # Errors
+/// [`Failure`]; the other side was told if it was a refusal.
+pub async fn accept_client(tcp: TcpStream, listener: &Listener) -> Result<Secured, Failure> {
+    let (config, verdict) = listener.mqtt_config().map_err(|e| Failure::neither(e.to_string()))?;
+    let mut door = Door::new(&tcp, Role::Listener, verdict, Patience::default())?;
+    door.spoken = Some(Protocol::Mqtt);
+    let io = Guarded::new(tcp, door.kill.clone());
+    let shaking = TlsAcceptor::from(config).accept(io).into_fallible();
+    door.shake(shaking).await
+}
+
 /// Connects to `HOST:PORT` and shakes hands with whoever answers, or with a certain node only.
 ///
 /// A success does not yet mean that the listener let us in: in TLS 1.3 its refusal comes with the
@@ -109,7 +122,7 @@ pub(super) async fn secure(
         .map_err(|e| Failure::neither(e.to_string()))?;
     let door = Door::new(&tcp, Role::Dialler, verdict, patience)?;
     let io = match protocol {
-        Protocol::Link => Guarded::new(tcp, door.kill.clone()),
+        Protocol::Link | Protocol::Mqtt => Guarded::new(tcp, door.kill.clone()),
         Protocol::Circuit => Guarded::abrupt(tcp, door.kill.clone()),
     };
     let shaking = TlsConnector::from(config).connect(tls::server_name(), io).into_fallible();
@@ -174,6 +187,8 @@ struct Door {
     verdict: Verdict,
     patience: Patience,
     kill: KillSwitch,
+    /// What is spoken, where that does not have to be agreed on.
+    spoken: Option<Protocol>,
 }
 
 impl Door {
@@ -186,12 +201,13 @@ impl Door {
         let gone = |error: io::Error| Failure::neither(error.to_string());
         let remote = tcp.peer_addr().map_err(gone)?;
         tcp.set_nodelay(true).map_err(|error| gone(error).at(remote))?;
-        Ok(Self { remote, role, verdict, patience, kill: KillSwitch::default() })
+        let (kill, spoken) = (KillSwitch::default(), None);
+        Ok(Self { remote, role, verdict, patience, kill, spoken })
     }
 
     /// For a handshake within a connection that is under a switch already.
     fn over(remote: SocketAddr, kill: KillSwitch, role: Role, verdict: Verdict) -> Self {
-        Self { remote, role, verdict, patience: Patience::default(), kill }
+        Self { remote, role, verdict, patience: Patience::default(), kill, spoken: None }
     }
 
     async fn shake<S>(
@@ -223,7 +239,8 @@ impl Door {
     }
 
     async fn judge(self, stream: TlsStream<Guarded>) -> Result<Secured, Failure> {
-        let agreed = Protocol::of(stream.get_ref().1.alpn_protocol());
+        let alpn = stream.get_ref().1.alpn_protocol();
+        let agreed = self.spoken.or_else(|| Protocol::of(alpn));
         let no_protocol =
             || Refusal::new(Code::Version, "the other side does not speak conclave/1");
         let shown = self.verdict.shown().to_vec();

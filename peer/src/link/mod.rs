@@ -26,8 +26,8 @@ pub use connect::share_port;
 pub use failure::{By, Failure};
 pub use gate::{Bounds, Gate, Pass};
 pub use handshake::{
-    Patience, accept, accept_through, accept_with, dial, dial_through, dial_with, meet,
-    secure_as_dialler,
+    Patience, accept, accept_client, accept_through, accept_with, dial, dial_through, dial_with,
+    meet, secure_as_dialler,
 };
 pub use kill::{Guarded, KillSwitch};
 pub use live::{End, Sink};

@@ -28,6 +28,8 @@ pub enum Protocol {
     Link,
     /// One end of a circuit through a relay.
     Circuit,
+    /// A program's MQTT.
+    Mqtt,
 }
 
 impl Protocol {
@@ -37,6 +39,7 @@ impl Protocol {
         match self {
             Self::Link => ALPN,
             Self::Circuit => ALPN_RELAY,
+            Self::Mqtt => tls::ALPN_MQTT,
         }
     }
 
@@ -76,6 +79,12 @@ impl Secured {
     ) -> Self {
         let (via, shown, buffer) = (None, Vec::new(), BytesMut::new());
         Self { member, remote, kill, role, protocol, via, shown, stream, buffer }
+    }
+
+    /// The connection itself, for something that is no link.
+    #[must_use]
+    pub fn into_stream(self) -> TlsStream<Guarded> {
+        self.stream
     }
 
     /// The same, carried by a relay.

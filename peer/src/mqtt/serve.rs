@@ -1,0 +1,237 @@
+//! One client's connection: one task that reads all there is, lets the machine handle it, and
+//! writes what came of it in one go.
+//!
+//! **Invariant:** an idle connection holds no buffer.
+//! **Invariant:** a connection that we end is told why, half-closed, and read on for a moment: one
+//! that is closed with unread data sends RST, which overtakes what was written.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use host::clock::Clock;
+use mqtt::limits::LINGER_MS;
+use mqtt::{Client, State, Uplink};
+use shared::time::{Now, Tick};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::limits::{MQTT_READ_BYTES_MAX, MQTT_READ_BYTES_MIN, MQTT_WRITE};
+
+/// What is served: a client's connection, or our own end of another peer's.
+pub(super) trait Machine {
+    /// Takes what was read.
+    fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now);
+    /// Fills an empty buffer with what is to be written.
+    fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State;
+    /// Whether nothing is to be read for now.
+    fn is_held(&mut self, waker: &Waker) -> bool;
+    /// When `handle_timeout` is due.
+    fn next_deadline(&self) -> Option<Tick>;
+    /// Time has passed.
+    fn handle_timeout(&mut self, now: Now);
+    /// The connection ended.
+    fn handle_closed(&mut self, now: Now);
+}
+
+impl Machine for Client {
+    fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now) {
+        Self::handle_bytes(self, buffer, now);
+    }
+    fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
+        Self::fill(self, out, waker, now)
+    }
+    fn is_held(&mut self, waker: &Waker) -> bool {
+        Self::is_held(self, waker)
+    }
+    fn next_deadline(&self) -> Option<Tick> {
+        Self::next_deadline(self)
+    }
+    fn handle_timeout(&mut self, now: Now) {
+        Self::handle_timeout(self, now);
+    }
+    fn handle_closed(&mut self, now: Now) {
+        Self::handle_closed(self, now);
+    }
+}
+
+impl Machine for Uplink {
+    fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now) {
+        Self::handle_bytes(self, buffer, now);
+    }
+    fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
+        Self::fill(self, out, waker, now)
+    }
+    fn is_held(&mut self, _: &Waker) -> bool {
+        false
+    }
+    fn next_deadline(&self) -> Option<Tick> {
+        Self::next_deadline(self)
+    }
+    /// What is due is said when the buffer is filled next, which comes after this.
+    fn handle_timeout(&mut self, _: Now) {}
+    fn handle_closed(&mut self, _: Now) {
+        Self::handle_closed(self);
+    }
+}
+
+/// Serves a machine until its connection ends.
+pub(super) async fn serve<S, M>(stream: S, machine: M, clock: Clock) -> M
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    M: Machine,
+{
+    let mut connection = Connection {
+        stream,
+        machine,
+        clock,
+        inbound: BytesMut::new(),
+        reading: MQTT_READ_BYTES_MIN,
+        out: Vec::new(),
+        written: 0,
+        unflushed: false,
+        stuck_since: None,
+    };
+    let ended = {
+        let mut alarm = pin!(sleep_until(Instant::now()));
+        std::future::poll_fn(|cx| connection.poll(cx, alarm.as_mut())).await
+    };
+    let Connection { stream, mut machine, out, written, .. } = connection;
+    if ended.is_ok() {
+        hang_up(stream, out.get(written..).unwrap_or_default()).await;
+    }
+    machine.handle_closed(clock.now());
+    machine
+}
+
+struct Connection<S, M> {
+    stream: S,
+    machine: M,
+    clock: Clock,
+    inbound: BytesMut,
+    /// Bytes asked for in one read: more after a read that was full.
+    reading: usize,
+    out: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    /// Since when the client has not taken a byte.
+    stuck_since: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
+    /// Ready when the connection is to end: by us, or with the error that ended it.
+    fn poll(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<io::Result<()>> {
+        loop {
+            let moved = self.poll_write(cx)?;
+            if self.out.is_empty() {
+                let now = self.clock.now();
+                let state = self.machine.fill(&mut self.out, cx.waker(), now);
+                if state == State::Ending {
+                    return Poll::Ready(Ok(()));
+                }
+                if !self.out.is_empty() {
+                    continue;
+                }
+            }
+            let read = self.poll_read(cx)?;
+            if moved || read {
+                continue;
+            }
+            self.rest();
+            ready!(self.poll_alarm(cx, alarm.as_mut()))?;
+        }
+    }
+
+    /// Writes what there is; says whether all of it went.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        while let Some(left @ [_, ..]) = self.out.get(self.written..) {
+            match Pin::new(&mut self.stream).poll_write(cx, left) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(length)) => {
+                    self.written += length;
+                    self.unflushed = true;
+                    self.stuck_since = None;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert_with(Instant::now);
+                    return Ok(false);
+                }
+            }
+        }
+        let full = !self.out.is_empty();
+        self.out.clear();
+        self.written = 0;
+        if self.unflushed && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(full)
+    }
+
+    /// Reads what has come; says whether anything had. It is read even while not all is written:
+    /// the other side may do as we do.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.machine.is_held(cx.waker()) {
+            return Ok(false);
+        }
+        self.inbound.reserve(self.reading);
+        let read = pin!(self.stream.read_buf(&mut self.inbound)).poll(cx);
+        match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(length)) => {
+                let full = length >= self.reading;
+                self.reading = if full { MQTT_READ_BYTES_MAX } else { self.reading };
+                self.machine.handle_bytes(&mut self.inbound, self.clock.now());
+                Ok(true)
+            }
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    fn rest(&mut self) {
+        if self.inbound.is_empty() {
+            self.inbound = BytesMut::new();
+            self.reading = MQTT_READ_BYTES_MIN;
+        }
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Waits until something is due, and does it.
+    fn poll_alarm(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Poll<io::Result<()>> {
+        let now = self.clock.now();
+        let due = self.machine.next_deadline().map(|at| Instant::now() + at.until(now.tick));
+        let stuck = self.stuck_since.map(|since| since + MQTT_WRITE);
+        let Some(at) = [due, stuck].into_iter().flatten().min() else { return Poll::Pending };
+        if alarm.deadline() != at {
+            alarm.as_mut().reset(at);
+        }
+        ready!(alarm.poll(cx));
+        if stuck.is_some_and(|stuck| stuck <= Instant::now()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.machine.handle_timeout(self.clock.now());
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes the rest, half-closes, and reads until the other side has closed too, within bounds.
+async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin, rest: &[u8]) {
+    let _ = timeout(Duration::from_millis(LINGER_MS), async {
+        stream.write_all(rest).await?;
+        stream.shutdown().await?;
+        let mut scratch = [0; 1024];
+        while stream.read(&mut scratch).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+}

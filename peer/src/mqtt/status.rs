@@ -1,0 +1,41 @@
+//! The endpoint as people see it. What clients chose is escaped here, once.
+
+use host::terminal::escape;
+use mqtt::SessionView;
+
+use super::Endpoint;
+use crate::control::mqtt::{DoorStatus, MqttStatus, SessionStatus};
+
+impl Endpoint {
+    /// Doors, sessions, figures.
+    pub(crate) fn status(&self) -> MqttStatus {
+        let counters = &self.broker.counters;
+        let doors = self.doors.iter().map(|door| DoorStatus {
+            kind: door.kind.as_str().to_owned(),
+            address: door.address.clone(),
+        });
+        MqttStatus {
+            doors: doors.collect(),
+            sessions: self.broker.views().into_iter().map(session).collect(),
+            interest: self.broker.interest_count(),
+            carried: counters.carried.get(),
+            retained: self.broker.retained_count(),
+            received: counters.received.get(),
+            sent: counters.sent.get(),
+            denied: counters.denied.get(),
+        }
+    }
+}
+
+fn session(view: SessionView) -> SessionStatus {
+    SessionStatus {
+        identity: view.identity,
+        client: escape(&view.client),
+        connected: view.connected,
+        filters: view.filters.iter().map(|filter| escape(filter)).collect(),
+        queued: view.queued,
+        queued_bytes: view.queued_bytes,
+        dropped: view.dropped,
+        expiry_s: view.expiry_s,
+    }
+}
