@@ -3,7 +3,8 @@
 //! Call order. [`Client::new`]; then `handle_bytes` for what was read, `handle_timeout` at
 //! `next_deadline`, and [`Client::fill`] whenever the last output is written, which says whether
 //! the connection goes on. `is_held` says whether to read at all: a publisher whose receivers do
-//! not keep up is held back for a moment by its own socket. `handle_closed` when the transport ends.
+//! not keep up is held back for a moment by its own socket. `handle_closed` when the transport
+//! ends.
 //!
 //! **Invariant:** acknowledgements leave in the order of what they acknowledge (MQTT 5.0 §4.6), and
 //! none before its message is safe.
@@ -265,8 +266,8 @@ impl Client {
         encode(&Packet::ConnAck(Box::new(ack)), version, &mut self.replies);
     }
 
-    /// Fills `out`, which is empty, with what is to be written, and says what comes then; `waker` is
-    /// woken when there is more.
+    /// Fills `out`, which is empty, with what is to be written, and says what comes then; `waker`
+    /// is woken when there is more.
     pub fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
         let mut lost = None;
         if let Some(open) = &mut self.open {

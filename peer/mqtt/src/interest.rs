@@ -27,6 +27,8 @@ pub(crate) struct Interest(Mutex<Inside>);
 struct Inside {
     version: u64,
     counts: BTreeMap<ByteString, (Wanted, usize)>,
+    /// Those that no group shares.
+    tree: Tree,
     summary: Option<Arc<BTreeSet<ByteString>>>,
     uplinks: BTreeMap<NodeName, Uplink>,
     last: u64,
@@ -48,14 +50,14 @@ impl Interest {
     /// what is settled when all of them know.
     pub(crate) fn add(&self, wanted: &Wanted) -> Option<Arc<Receipt>> {
         let mut inside = self.lock();
-        let before = inside.summary();
-        let (_, count) = inside.counts.entry(wanted.text()).or_insert_with(|| (wanted.clone(), 0));
+        let text = wanted.text();
+        let (_, count) = inside.counts.entry(text.clone()).or_insert_with(|| (wanted.clone(), 0));
         *count += 1;
-        if *count == 1 {
+        if *count == 1 && (wanted.group.is_some() || !inside.tree.covers(&wanted.filter)) {
+            inside.version += 1;
+        }
+        if wanted.group.is_some() || inside.tree.enter(&text, &wanted.filter) {
             inside.summary = None;
-            if inside.summary() != before {
-                inside.version += 1;
-            }
         }
         // Known, and known to be known: nobody is waited for.
         let version = inside.version;
@@ -78,6 +80,7 @@ impl Interest {
         *count -= 1;
         if *count == 0 {
             inside.counts.remove(&text);
+            inside.tree.leave(&text, &wanted.filter);
             inside.version += 1;
             inside.summary = None;
             inside.wake();
@@ -104,13 +107,22 @@ impl Interest {
         }
     }
 
-    /// The set and its version; `waker` is woken when there is another.
-    pub(crate) fn look(&self, node: &NodeName, waker: &Waker) -> (u64, Arc<BTreeSet<ByteString>>) {
+    /// The set and its version, if it is another than the one that was told last; if it is not,
+    /// `waker` is woken when there is one.
+    pub(crate) fn look(
+        &self,
+        node: &NodeName,
+        told: u64,
+        waker: &Waker,
+    ) -> Option<(u64, Arc<BTreeSet<ByteString>>)> {
         let mut inside = self.lock();
+        if inside.version != told {
+            return Some((inside.version, inside.summary()));
+        }
         if let Some(uplink) = inside.uplinks.get_mut(node) {
             uplink.waker = Some(waker.clone());
         }
-        (inside.version, inside.summary())
+        None
     }
 
     /// A neighbour knows the set up to a version.
@@ -141,37 +153,50 @@ impl Inside {
     }
 
     fn summary(&mut self) -> Arc<BTreeSet<ByteString>> {
-        let counts = &self.counts;
-        let made = self
-            .summary
-            .get_or_insert_with(|| Arc::new(summary(counts.values().map(|(wanted, _)| wanted))));
+        let (counts, tree) = (&self.counts, &self.tree);
+        let made = self.summary.get_or_insert_with(|| {
+            Arc::new(summary(counts.values().map(|(wanted, _)| wanted), tree))
+        });
         Arc::clone(made)
     }
 }
 
-fn summary<'w>(all: impl Iterator<Item = &'w Wanted> + Clone) -> BTreeSet<ByteString> {
-    let plain = all.clone().filter(|wanted| wanted.group.is_none());
-    let shared = all.filter(|wanted| wanted.group.is_some());
-    let mut tree: Trie<usize, &Filter> = Trie::default();
-    let filters: Vec<&Filter> = plain.map(|wanted| &wanted.filter).collect();
-    for (key, filter) in filters.iter().enumerate() {
-        tree.insert(filter.as_str(), key, filter);
-    }
-    let needed = filters.iter().enumerate().filter(|(key, filter)| {
+/// Filters by their levels.
+#[derive(Debug, Default)]
+struct Tree(Trie<ByteString, Filter>);
+
+impl Tree {
+    /// Whether another filter covers this one.
+    fn covers(&self, filter: &Filter) -> bool {
         let mut covered = false;
         // Read as a topic it finds every filter that covers it, and some that do not.
-        tree.matches(filter.as_str(), |other, broader| {
-            covered |= other != key && covers(broader, filter, |_| None);
+        self.0.matches(filter.as_str(), |_, broader| {
+            covered |= broader != filter && covers(broader, filter, |_| None);
         });
-        !covered
-    });
+        covered
+    }
+
+    /// Says whether it is new.
+    fn enter(&mut self, text: &ByteString, filter: &Filter) -> bool {
+        self.0.insert(filter.as_str(), text.clone(), filter.clone()).is_none()
+    }
+
+    fn leave(&mut self, text: &ByteString, filter: &Filter) {
+        self.0.remove(filter.as_str(), text);
+    }
+}
+
+fn summary<'w>(all: impl Iterator<Item = &'w Wanted> + Clone, tree: &Tree) -> BTreeSet<ByteString> {
+    let shared = all.clone().filter(|wanted| wanted.group.is_some());
+    let plain = all.filter(|wanted| wanted.group.is_none()).map(|wanted| &wanted.filter);
+    let needed = plain.filter(|filter| !tree.covers(filter));
     let mut texts: BTreeSet<ByteString> =
-        needed.map(|(_, filter)| ByteString::from(filter.as_str())).collect();
+        needed.map(|filter| ByteString::from(filter.as_str())).collect();
     if texts.len() > INTEREST_MAX {
         texts = texts.iter().map(|text| first_level(text)).collect();
     }
     if texts.len() > INTEREST_MAX {
-        texts = ["#", "$SYS/#"].into_iter().map(ByteString::from).collect();
+        texts = std::iter::once(ByteString::from_static("#")).collect();
     }
     texts.extend(shared.take(INTEREST_MAX).map(Wanted::text));
     texts
@@ -196,7 +221,8 @@ mod tests {
 
     fn texts(interest: &Interest) -> Vec<String> {
         let node = NodeName::parse("bob").unwrap();
-        interest.look(&node, Waker::noop()).1.iter().map(ToString::to_string).collect()
+        let (_, texts) = interest.look(&node, u64::MAX, Waker::noop()).unwrap();
+        texts.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -225,13 +251,14 @@ mod tests {
         interest.connected(&bob);
         let connection = interest.connected(&carol);
         for node in [&bob, &carol] {
-            let (version, _) = interest.look(node, Waker::noop());
+            let (version, _) = interest.look(node, 0, Waker::noop()).unwrap();
             interest.known(node, version);
+            assert!(interest.look(node, version, Waker::noop()).is_none());
         }
         assert!(interest.add(&wanted("a/#")).is_none());
         assert!(interest.add(&wanted("a/b")).is_none(), "it is covered");
         let receipt = interest.add(&wanted("b")).unwrap();
-        let (version, _) = interest.look(&bob, Waker::noop());
+        let (version, _) = interest.look(&bob, 0, Waker::noop()).unwrap();
         interest.known(&bob, version);
         assert!(!receipt.is_settled(Waker::noop()));
         interest.disconnected(&carol, connection + 1);

@@ -70,7 +70,8 @@ pub const RETAINED_BYTES: usize = 64 * 1024 * 1024;
 /// again costs memory and disk for so long.
 pub const SESSION_EXPIRY_MAX_S: u32 = 30 * 86_400;
 
-/// Longest keep-alive that is granted, in seconds: a dead client is noticed after half as long again.
+/// Longest keep-alive that is granted, in seconds: a dead client is noticed after half as long
+/// again.
 pub const KEEP_ALIVE_MAX_S: u16 = 3_600;
 
 /// How long a connection may take to say CONNECT, in ms.
@@ -116,3 +117,6 @@ pub const BUCKETS: usize = 256;
 
 /// How often they are compared besides at link-up, in ms.
 pub const DIGEST_MS: u64 = 60_000;
+
+/// How long wishes gather before they are told to other peers, in ms.
+pub const INTEREST_MS: u64 = 5;

@@ -1,7 +1,8 @@
 //! Who waits until a message is safe, and for what.
 //!
 //! A connection makes one receipt for all that it reads at once. Whoever still has something to do
-//! with one of these messages keeps a [`Hold`]; when the last is let go, the acknowledgements leave.
+//! with one of these messages keeps a [`Hold`]; when the last is let go, the acknowledgements
+//! leave.
 //!
 //! **Invariant:** a hold that is lost, by whatever, does not keep anybody waiting.
 

@@ -1,4 +1,5 @@
-//! What a client may name: a topic, a filter, or a filter that a group shares (MQTT 5.0 §4.7, §4.8).
+//! What a client may name: a topic, a filter, or a filter that a group shares (MQTT 5.0 §4.7,
+//! §4.8).
 //!
 //! **Invariant:** a [`Wanted`] has a well-formed filter without its `$share` prefix, and neither it
 //! nor a topic that [`is_publishable`] has more levels than [`LEVELS_MAX`].

@@ -1,6 +1,7 @@
 //! Subscriptions by the levels of their filters: a topic finds all that match it in one walk.
 //!
-//! A node of the tree is a level; `+` and `#` have places of their own beside the named ones. A walk
+//! A node of the tree is a level; `+` and `#` have places of their own beside the named ones. A
+//! walk
 //! visits at most the nodes there are, and its depth is bounded by the levels of a filter.
 //!
 //! **Invariant:** a node without values and children does not stay.

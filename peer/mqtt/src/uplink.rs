@@ -23,7 +23,7 @@ use crate::codec::{
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, encode,
 };
 use crate::identity::Identity;
-use crate::limits::{DIGEST_MS, FILTERS_PER_PACKET_MAX, PEER_EXPIRY_S, RECEIVE_MAX};
+use crate::limits::{DIGEST_MS, FILTERS_PER_PACKET_MAX, INTEREST_MS, PEER_EXPIRY_S, RECEIVE_MAX};
 use crate::receipt::Receipt;
 
 /// What has to be remembered of another peer's session here from link to link.
@@ -50,6 +50,7 @@ pub struct Uplink {
     owed: VecDeque<(Packet, Option<Arc<Receipt>>)>,
     receipt: Option<Arc<Receipt>>,
     digest_due: Option<Tick>,
+    ask_due: Option<Tick>,
 }
 
 impl Uplink {
@@ -74,6 +75,7 @@ impl Uplink {
             owed: VecDeque::new(),
             receipt: None,
             digest_due: None,
+            ask_due: None,
         }
     }
 
@@ -175,7 +177,7 @@ impl Uplink {
             }
         }
         if self.welcome && !self.over {
-            self.ask(waker);
+            self.ask(waker, now.tick);
             if self.digest_due.is_some_and(|due| due <= now.tick) {
                 self.digest_due = Some(now.tick.plus_ms(DIGEST_MS));
                 self.say_digest();
@@ -186,11 +188,17 @@ impl Uplink {
     }
 
     /// Asks for what is new among our wishes, and takes back what is none any more.
-    fn ask(&mut self, waker: &Waker) {
-        let (version, wanted) = self.broker.interest.look(&self.peer.name, waker);
-        if version == self.told {
+    fn ask(&mut self, waker: &Waker, now: Tick) {
+        // Wishes that come in a burst are told together.
+        if self.ask_due.is_some_and(|due| now < due) {
             return;
         }
+        self.ask_due = None;
+        let Some((version, wanted)) = self.broker.interest.look(&self.peer.name, self.told, waker)
+        else {
+            return;
+        };
+        self.ask_due = Some(now.plus_ms(INTEREST_MS));
         self.told = version;
         let new: Vec<ByteString> = wanted.difference(&self.asked).cloned().collect();
         let old: Vec<ByteString> = self.asked.difference(&wanted).cloned().collect();
@@ -239,8 +247,8 @@ impl Uplink {
 
     /// When [`Uplink::handle_timeout`] is due: then `fill` has something to say.
     #[must_use]
-    pub const fn next_deadline(&self) -> Option<Tick> {
-        self.digest_due
+    pub fn next_deadline(&self) -> Option<Tick> {
+        [self.digest_due, self.ask_due].into_iter().flatten().min()
     }
 
     /// The link ended.

@@ -208,8 +208,8 @@ impl Broker {
     }
 }
 
-/// In which part a topic is counted, and as what. FNV-1a: two that differ rarely sum up to the same,
-/// and who lies about it only keeps old values for himself.
+/// In which part a topic is counted, and as what. FNV-1a: two that differ rarely sum up to the
+/// same, and who lies about it only keeps old values for himself.
 fn place(topic: &str, retained: &Retained) -> (usize, u64) {
     let of = |seed: u64, bytes: &[u8]| {
         bytes.iter().fold(seed, |hash, octet| {

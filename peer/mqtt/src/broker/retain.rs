@@ -55,8 +55,8 @@ impl Broker {
         true
     }
 
-    /// Something of this peer's own under a topic that only it writes, such as `$SYS`: told to those
-    /// who listen, and kept in memory.
+    /// Something of this peer's own under a topic that only it writes, such as `$SYS`: told to
+    /// those who listen, and kept in memory.
     pub fn tell(&self, topic: &str, payload: &str, now: Timestamp) {
         let message = Message {
             topic: ByteString::from(topic),

@@ -82,7 +82,8 @@ impl Broker {
         }
         let mut will = None;
         if let Some(session) = &existing {
-            will = self.take_over(&mut sessions, session, connect.clean_start);
+            let due = self.take_over(&mut sessions, session, connect.clean_start);
+            will = due.map(|will| (Arc::clone(session), will));
         }
         let kept = existing.filter(|_| !connect.clean_start);
         let present = kept.is_some();
@@ -112,8 +113,8 @@ impl Broker {
             self.save(&session, &mut inside);
         }
         drop(sessions);
-        if let Some(will) = will {
-            self.publish_will(&will, now);
+        if let Some((session, will)) = will {
+            self.publish_will(&session, &will, now);
         }
         Ok(Opened { session, connection, present, expiry_s })
     }
@@ -189,7 +190,7 @@ impl Broker {
         }
         drop(sessions);
         if let Some(message) = fired {
-            self.publish_will(&message, now);
+            self.publish_will(session, &message, now);
         }
     }
 

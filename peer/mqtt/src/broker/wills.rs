@@ -5,11 +5,19 @@ use std::sync::Arc;
 use shared::time::Timestamp;
 
 use super::Broker;
+use crate::identity::Identity;
 use crate::message::Message;
+use crate::session::Session;
 
 impl Broker {
     /// Publishes a will, if its owner may still publish there.
-    pub(super) fn publish_will(&self, will: &Message, now: Timestamp) {
+    pub(super) fn publish_will(&self, session: &Session, will: &Message, now: Timestamp) {
+        let identity = session.lock().identity.clone();
+        let client = &session.owner.client;
+        let allowed = |identity: &Arc<Identity>| self.may_publish(identity, client, &will.topic);
+        if !identity.as_ref().is_some_and(allowed) {
+            return self.counters.denied.add(1);
+        }
         let mut message = will.clone();
         message.expires = will.expires.map(|life| now.plus_s(life.s()));
         self.publish(message, now);
@@ -23,22 +31,22 @@ impl Broker {
 
     /// Time has passed: wills that waited are published, sessions that nobody took up again end.
     pub fn handle_timeout(&self, now: Timestamp) {
-        while let Some(will) = self.take_due(now) {
-            if let Some(will) = will {
-                self.publish_will(&will, now);
+        while let Some(due) = self.take_due(now) {
+            if let Some((session, will)) = due {
+                self.publish_will(&session, &will, now);
             }
         }
     }
 
     /// The next thing that is due; a will, or the end of a session, which brings its will.
-    fn take_due(&self, now: Timestamp) -> Option<Option<Message>> {
+    fn take_due(&self, now: Timestamp) -> Option<Option<(Arc<Session>, Message)>> {
         let mut sessions = self.sessions();
         let (at, id) = *sessions.due.first().filter(|(at, _)| *at <= now)?;
         sessions.due.remove(&(at, id));
         let will_is_due = sessions.wills.get(&id).is_some_and(|(due, _)| *due <= now);
         let will = if will_is_due { sessions.wills.remove(&id) } else { None };
-        let will = will.map(|(_, message)| message);
-        if let Some(session) = sessions.by_id.get(&id).map(Arc::clone) {
+        let session = sessions.by_id.get(&id).map(Arc::clone);
+        if let Some(session) = &session {
             let over = {
                 let inside = session.lock();
                 let expiry_s = i64::from(inside.expiry_s);
@@ -46,10 +54,10 @@ impl Broker {
                 left.is_some_and(|left| left.plus_s(expiry_s) <= now)
             };
             if over {
-                self.end(&mut sessions, &session);
+                self.end(&mut sessions, session);
             }
         }
-        Some(will)
+        Some(session.zip(will.map(|(_, message)| message)))
     }
 
     /// This peer stops: everybody is told, wills are published, sessions that last are kept.

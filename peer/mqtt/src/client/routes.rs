@@ -17,8 +17,8 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// The route of a topic, `None` within if it may not be published on; `find` is asked when it is
-    /// not known.
+    /// The route of a topic, `None` within if it may not be published on; `find` is asked when it
+    /// is not known.
     pub(super) fn find(
         &mut self,
         version: u64,

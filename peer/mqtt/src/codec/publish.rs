@@ -1,7 +1,8 @@
 //! PUBLISH, the packet that there are many of (MQTT 5.0 §3.3).
 //!
 //! What a server changes or uses is taken out of the properties; all others are checked and stay as
-//! they are, in one piece of the buffer they were read into unless something was taken from between.
+//! they are, in one piece of the buffer they were read into unless something was taken from
+//! between.
 
 use std::num::NonZeroU16;
 use std::ops::Range;

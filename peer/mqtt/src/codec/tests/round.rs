@@ -69,7 +69,10 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_an_error_or_a_packet(version in version(), bytes in vec(any::<u8>(), 0..300)) {
+    fn any_octets_are_an_error_or_a_packet(
+        version in version(),
+        bytes in vec(any::<u8>(), 0..300),
+    ) {
         let _ = read(Decoder::server(), &bytes);
         let _ = read(Decoder::client(version), &bytes);
         let _ = read(Decoder::server(), &[&greeting(version)[..], &bytes].concat());
