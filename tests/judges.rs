@@ -8,28 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tests::Network;
-
-/// Where a judge is, or that the test is skipped.
-fn judge(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    folders.push("/usr/lib/nss/unsupported-tools".into());
-    let found = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
-    let found = found.into_iter().find(|path| path.is_file());
-    if found.is_none() {
-        absent(names[0]);
-    }
-    found
-}
-
-fn absent(name: &str) {
-    let required = std::env::var_os("CONCLAVE_JUDGES").is_some_and(|value| value == "required");
-    assert!(!required, "the judge {name} is required and not installed");
-    #[allow(clippy::print_stderr, reason = "a skipped judge is named")]
-    {
-        eprintln!("skipped: the judge {name} is not installed");
-    }
-}
+use tests::judge::{absent, judge};
 
 fn run(program: &Path, folder: &Path, line: &str) -> (bool, String) {
     let output: Output = Command::new(program)

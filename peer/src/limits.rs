@@ -198,6 +198,9 @@ pub const MQTT_QUEUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub const MQTT_RETAINED_MAX: usize = 10_000_000;
 /// Their bytes at most.
 pub const MQTT_RETAINED_BYTES_MAX: usize = 16 * 1024 * 1024 * 1024;
+/// Sessions that a status lists: with dozens of filters each it still fits a line of the control
+/// socket.
+pub const MQTT_SESSIONS_SHOWN: usize = 200;
 /// User names that `node.yaml` may map.
 pub const MQTT_USERS_MAX: usize = 1024;
 /// MQTT connections that have not said CONNECT, besides those of sessions.

@@ -18,6 +18,7 @@ pub mod adversary;
 pub mod caller;
 pub mod daemon;
 pub mod ground;
+pub mod judge;
 pub mod lan;
 pub mod middle;
 pub mod mole;
@@ -28,6 +29,7 @@ pub mod programs;
 pub mod raw;
 pub mod seat;
 pub mod soak;
+pub mod speaker;
 pub mod tree;
 
 use std::time::{Duration, Instant};
@@ -41,6 +43,7 @@ pub use mole::{Mole, Plan};
 pub use network::Network;
 pub use online::{Joining, Machine, Online};
 pub use raw::{Ear, Hearing, Trap};
+pub use speaker::Speaker;
 
 /// How long a scenario waits for what should take milliseconds; generous, because two cores run
 /// many peers at once.

@@ -114,9 +114,10 @@ enum Said {
         exactly_once: bool,
         reason: Reason,
     },
-    /// Not waited for beyond a moment.
+    /// Neighbours are to know of it, and are not waited for beyond a moment.
     Subscribe {
         ack: SubAck,
+        told: Option<Arc<Receipt>>,
         until: Tick,
     },
 }
@@ -376,8 +377,13 @@ impl Open {
     /// Writes the acknowledgements that nothing has to be waited for.
     fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker, now: Tick) {
         while let Some(first) = self.owed.front() {
-            let late = matches!(&first.what, Said::Subscribe { until, .. } if *until <= now);
-            if !late && first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
+            if first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
+                return;
+            }
+            if let Said::Subscribe { told: Some(told), until, .. } = &first.what
+                && *until > now
+                && !told.is_settled(waker)
+            {
                 return;
             }
             let Some(owed) = self.owed.pop_front() else { return };
@@ -387,7 +393,8 @@ impl Open {
 
     /// Acknowledges now, or when what it waits for is done.
     fn owe(&mut self, owed: Owed, replies: &mut Vec<u8>) {
-        if owed.receipt.is_none() && self.owed.is_empty() {
+        let told = !matches!(&owed.what, Said::Subscribe { told: Some(_), .. });
+        if told && owed.receipt.is_none() && self.owed.is_empty() {
             self.acknowledge(owed, replies);
         } else {
             self.owed.push_back(owed);

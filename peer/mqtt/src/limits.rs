@@ -120,3 +120,6 @@ pub const DIGEST_MS: u64 = 60_000;
 
 /// How long wishes gather before they are told to other peers, in ms.
 pub const INTEREST_MS: u64 = 5;
+
+/// Filters of one session that are shown to people.
+pub const FILTERS_SHOWN: usize = 10;

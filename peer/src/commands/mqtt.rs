@@ -49,9 +49,7 @@ fn headline(desk: &Desk, status: &MqttStatus) -> Result<(), Fault> {
     }
     desk.line(&format!(
         "{} sessions, {} filters asked of other peers, {} retained",
-        status.sessions.len(),
-        status.interest,
-        status.retained,
+        status.session_count, status.interest, status.retained,
     ))?;
     desk.line(&format!(
         "{} messages from programs, {} from peers, {} denied",

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct MqttStatus {
     /// Where it listens.
     pub doors: Vec<DoorStatus>,
-    /// The sessions, connected or not.
+    /// How many sessions there are.
+    pub session_count: usize,
+    /// The first of them, connected or not.
     pub sessions: Vec<SessionStatus>,
     /// Filters that other peers are asked for.
     pub interest: usize,
@@ -41,8 +43,10 @@ pub struct SessionStatus {
     pub client: String,
     /// Whether it has a connection.
     pub connected: bool,
-    /// Its filters, escaped.
+    /// Its first filters, escaped.
     pub filters: Vec<String>,
+    /// How many it has.
+    pub filter_count: usize,
     /// Messages of QoS 1 and 2 that wait.
     pub queued: usize,
     /// Their bytes.

@@ -5,6 +5,7 @@ use mqtt::SessionView;
 
 use super::Endpoint;
 use crate::control::mqtt::{DoorStatus, MqttStatus, SessionStatus};
+use crate::limits::MQTT_SESSIONS_SHOWN;
 
 impl Endpoint {
     /// Doors, sessions, figures.
@@ -16,7 +17,8 @@ impl Endpoint {
         });
         MqttStatus {
             doors: doors.collect(),
-            sessions: self.broker.views().into_iter().map(session).collect(),
+            session_count: self.broker.session_count(),
+            sessions: self.broker.views(MQTT_SESSIONS_SHOWN).into_iter().map(session).collect(),
             interest: self.broker.interest_count(),
             carried: counters.carried.get(),
             retained: self.broker.retained_count(),
@@ -33,6 +35,7 @@ fn session(view: SessionView) -> SessionStatus {
         client: escape(&view.client),
         connected: view.connected,
         filters: view.filters.iter().map(|filter| escape(filter)).collect(),
+        filter_count: view.filter_count,
         queued: view.queued,
         queued_bytes: view.queued_bytes,
         dropped: view.dropped,

@@ -1,6 +1,7 @@
 //! What the hall says of itself: `$SYS`, and the status for people.
 
 use super::Broker;
+use crate::limits::FILTERS_SHOWN;
 use crate::session::Session;
 
 /// The names and meanings that Mosquitto made usual.
@@ -23,8 +24,10 @@ pub struct SessionView {
     pub client: String,
     /// Whether it has a connection.
     pub connected: bool,
-    /// Its filters.
+    /// Its first filters.
     pub filters: Vec<String>,
+    /// How many it has.
+    pub filter_count: usize,
     /// Messages of QoS 1 and 2 that wait.
     pub queued: usize,
     /// Their bytes.
@@ -56,10 +59,16 @@ impl Broker {
         ]
     }
 
-    /// All sessions, for people.
+    /// How many sessions there are.
     #[must_use]
-    pub fn views(&self) -> Vec<SessionView> {
-        let all: Vec<_> = self.sessions().by_owner.values().cloned().collect();
+    pub fn session_count(&self) -> usize {
+        self.sessions().by_id.len()
+    }
+
+    /// The first sessions, for people.
+    #[must_use]
+    pub fn views(&self, max: usize) -> Vec<SessionView> {
+        let all: Vec<_> = self.sessions().by_owner.values().take(max).cloned().collect();
         all.iter().map(|session| view(session)).collect()
     }
 
@@ -78,11 +87,13 @@ impl Broker {
 
 fn view(session: &Session) -> SessionView {
     let inside = session.lock();
+    let shown = inside.subscriptions.keys().take(FILTERS_SHOWN);
     SessionView {
         identity: session.owner.identity.to_string(),
         client: session.owner.client.to_string(),
         connected: inside.online.is_some(),
-        filters: inside.subscriptions.keys().map(ToString::to_string).collect(),
+        filters: shown.map(ToString::to_string).collect(),
+        filter_count: inside.subscriptions.len(),
         queued: inside.queue.len(),
         queued_bytes: inside.queue.bytes(),
         dropped: inside.dropped,

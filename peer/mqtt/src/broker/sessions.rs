@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::message::Message;
 use crate::publication::Publication;
-use crate::receipt::Receipt;
+use crate::receipt::{Hold, Receipt};
 use crate::route::{Subscriber, granted, retained_terms};
 use crate::rows::SessionRow;
 use crate::session::{Aliases, Inside, Kind, Online, Owner, Session, Subscription};
@@ -229,6 +229,10 @@ impl Broker {
 
     /// Writes the row of a session that lasts, or drops it.
     pub(super) fn save(&self, session: &Session, inside: &mut Inside) {
+        self.save_for(session, inside, None);
+    }
+
+    fn save_for(&self, session: &Session, inside: &mut Inside, hold: Option<Hold>) {
         if inside.ended {
             return;
         }
@@ -237,7 +241,7 @@ impl Broker {
             let bytes = minicbor::to_vec(SessionRow::of(&session.owner, inside));
             inside.saved = true;
             let change = Change::Put(bytes.unwrap_or_default());
-            self.journal.write(Table::Sessions, row, change, None);
+            self.journal.write(Table::Sessions, row, change, hold);
         } else if inside.saved {
             self.journal.write(Table::Sessions, row, Change::Gone, None);
         }
@@ -250,6 +254,7 @@ impl Broker {
         wanted: Wanted,
         options: Options,
         id: Option<u32>,
+        saved: &mut Option<Arc<Receipt>>,
         now: Timestamp,
     ) -> Subscribed {
         let text = wanted.text();
@@ -283,7 +288,10 @@ impl Broker {
             !known && session.kind == Kind::Client && !wanted.filter.as_str().starts_with('$');
         let told = new.then(|| self.interest.add(&wanted)).flatten();
         inside.subscriptions.insert(text, Subscription { wanted, options, id });
-        self.save(session, &mut inside);
+        // Another peer tells its wishes anew with every link.
+        let lasts = inside.expiry_s > 0 && session.kind == Kind::Client;
+        let hold = lasts.then(|| saved.get_or_insert_default().hold());
+        self.save_for(session, &mut inside, hold);
         drop(inside);
         drop(topics);
         self.changed();

@@ -24,6 +24,7 @@ impl Open {
         let client = self.session.owner.client.clone();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let (mut retained, mut told) = (Vec::new(), None::<Arc<Receipt>>);
+        let mut saved = None;
         for (text, options) in subscribe.filters {
             let Some(wanted) = Wanted::parse(&text) else {
                 reasons.push(Reason::TopicFilterInvalid);
@@ -34,16 +35,22 @@ impl Open {
                 continue;
             }
             let options = self.meant(options);
-            let subscribed =
-                broker.subscribe(&self.session, wanted, options, subscribe.id, now.wall);
+            let subscribed = broker.subscribe(
+                &self.session,
+                wanted,
+                options,
+                subscribe.id,
+                &mut saved,
+                now.wall,
+            );
             reasons.push(subscribed.reason);
             retained.push((subscribed.retained, options));
             told = subscribed.told.or(told);
         }
         let ack = SubAck { packet_id: subscribe.packet_id, reasons };
-        let what = Said::Subscribe { ack, until: now.tick.plus_ms(BARRIER_MS) };
         // Neighbours answer in order: whoever knows the last filter knows the others.
-        self.owe(Owed { what, receipt: told }, replies);
+        let what = Said::Subscribe { ack, told, until: now.tick.plus_ms(BARRIER_MS) };
+        self.owe(Owed { what, receipt: saved }, replies);
         for (messages, options) in retained {
             broker.deliver_retained(&self.session, messages, options, subscribe.id, now.wall);
         }

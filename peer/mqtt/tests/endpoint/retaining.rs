@@ -91,7 +91,7 @@ fn what_is_retained_expires_and_comes_back_after_a_restart() {
     rig.broker.sweep_retained(rig.now.wall);
     assert_eq!(rig.broker.retained_count(), 1);
     rig.sync();
-    assert_eq!(rig.disk.len(), 1, "the row of what expired is gone");
+    assert_eq!(rig.disk.rows().len(), 1, "the row of what expired is gone");
 }
 
 #[test]

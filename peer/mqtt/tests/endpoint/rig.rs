@@ -1,7 +1,7 @@
 //! A broker with clients that are machines only: what one side writes the other reads at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
@@ -20,7 +20,29 @@ use shared::time::{Now, Tick, Timestamp};
 pub(crate) struct Rig {
     pub(crate) broker: Arc<Broker>,
     pub(crate) now: Now,
-    pub(crate) disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub(crate) disk: Disk,
+}
+
+/// The rows of the file; a connection may have them written.
+#[derive(Clone, Default)]
+pub(crate) struct Disk(Arc<Mutex<BTreeMap<(Table, Vec<u8>), Vec<u8>>>>);
+
+impl Disk {
+    pub(crate) fn rows(&self) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn take(&self, broker: &Broker) {
+        let mut rows = self.0.lock().unwrap();
+        while let Some(group) = broker.journal.take() {
+            for (row, change) in group.changes {
+                match change {
+                    Change::Added(value) | Change::Put(value) => drop(rows.insert(row, value)),
+                    Change::Gone => drop(rows.remove(&row)),
+                }
+            }
+        }
+    }
 }
 
 pub(crate) fn name(text: &str) -> NodeName {
@@ -47,7 +69,7 @@ impl Rig {
         let settings = Settings { node: name(node), run: 7, bounds, purge_retained: true };
         let broker = Arc::new(Broker::new(settings, rights(&Policy::built_in(), node)));
         let now = Now { tick: Tick::from_ms(1_000), wall: START };
-        Self { broker, now, disk: BTreeMap::new() }
+        Self { broker, now, disk: Disk::default() }
     }
 
     /// The same peer after a restart: nothing but what was on the disk.
@@ -55,7 +77,7 @@ impl Rig {
         self.sync();
         let mut next = Self::of(self.broker.node().as_str(), self.broker.bounds());
         next.now = self.now;
-        for ((table, key), value) in &self.disk {
+        for ((table, key), value) in &self.disk.rows() {
             next.broker.recall(*table, key, value, next.now.wall).unwrap();
         }
         next.disk = self.disk;
@@ -64,14 +86,7 @@ impl Rig {
 
     /// The disk takes what has gathered.
     pub(crate) fn sync(&mut self) {
-        while let Some(group) = self.broker.journal.take() {
-            for (row, change) in group.changes {
-                match change {
-                    Change::Added(value) | Change::Put(value) => drop(self.disk.insert(row, value)),
-                    Change::Gone => drop(self.disk.remove(&row)),
-                }
-            }
-        }
+        self.disk.take(&self.broker);
     }
 
     /// Time passes.
@@ -86,7 +101,8 @@ impl Rig {
     pub(crate) fn door(&self, who: &str) -> Line {
         let door =
             Door { identity: identity(who), users: Arc::default(), since: None, peer: false };
-        Line::new(Client::new(Arc::clone(&self.broker), door, self.now))
+        let client = Client::new(Arc::clone(&self.broker), door, self.now);
+        Line::new(client, Arc::clone(&self.broker), self.disk.clone())
     }
 
     /// A client of alice's that is connected.
@@ -112,6 +128,8 @@ impl Rig {
 /// A connection, seen from the client.
 pub(crate) struct Line {
     pub(crate) client: Client,
+    broker: Arc<Broker>,
+    disk: Disk,
     pub(crate) version: Version,
     buffer: BytesMut,
     decoder: Option<Decoder>,
@@ -123,9 +141,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(client: Client) -> Self {
+    fn new(client: Client, broker: Arc<Broker>, disk: Disk) -> Self {
         Self {
             client,
+            broker,
+            disk,
             version: Version::V5,
             buffer: BytesMut::new(),
             decoder: None,
@@ -195,6 +215,11 @@ impl Line {
     pub(crate) fn subscribe(&mut self, filter: &str, options: Options, now: Now) -> Reason {
         self.ask_for(filter, options, now);
         let mut heard = self.hear(now);
+        if !heard.iter().any(|packet| matches!(packet, Packet::SubAck(_))) {
+            // That of a session that lasts is on the disk first.
+            self.disk.take(&self.broker);
+            heard.extend(self.hear(now));
+        }
         let answer = heard.iter().position(|packet| matches!(packet, Packet::SubAck(_)));
         let Packet::SubAck(SubAck { reasons, .. }) = heard.remove(answer.unwrap()) else {
             unreachable!("it is one");
