@@ -9,6 +9,7 @@ mod client;
 pub mod codec;
 mod counters;
 mod envelope;
+mod few;
 mod identity;
 mod interest;
 pub mod journal;

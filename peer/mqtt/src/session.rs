@@ -18,6 +18,7 @@ use shared::name::NodeName;
 use shared::time::Timestamp;
 
 use crate::codec::{Options, Outgoing, PacketId, Qos, Reason, Version, encode_publish};
+use crate::few::Few;
 use crate::identity::Identity;
 use crate::journal::{Change, Journal, Table, key};
 use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX};
@@ -70,7 +71,7 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Inside {
     pub(crate) online: Option<Online>,
-    pub(crate) subscriptions: BTreeMap<ByteString, Subscription>,
+    pub(crate) subscriptions: Few<ByteString, Subscription>,
     pub(crate) queue: Queue,
     /// Identifiers of QoS 2 that came and are not released (§4.3.3).
     pub(crate) received: BTreeSet<PacketId>,

@@ -6,7 +6,9 @@
 //!
 //! **Invariant:** a node without values and children does not stay.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+
+use crate::few::Few;
 
 /// Values under filters, each with a key.
 #[derive(Debug)]
@@ -17,16 +19,17 @@ pub struct Trie<K, V> {
 
 #[derive(Debug)]
 struct Node<K, V> {
-    named: HashMap<Box<str>, Self>,
+    /// Boxed, because a table has room for more than it holds.
+    named: HashMap<Box<str>, Box<Self>>,
     plus: Option<Box<Self>>,
     /// Under `#` below this level, this level included.
-    hash: BTreeMap<K, V>,
-    here: BTreeMap<K, V>,
+    hash: Few<K, V>,
+    here: Few<K, V>,
 }
 
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
-        Self { named: HashMap::new(), plus: None, hash: BTreeMap::new(), here: BTreeMap::new() }
+        Self { named: HashMap::new(), plus: None, hash: Few::None, here: Few::None }
     }
 }
 
