@@ -180,6 +180,11 @@ pub const RENEWALS_WAITING_MAX: usize = 256;
 pub const MQTT_READ_BYTES_MIN: usize = 4 * 1024;
 /// And after a read that was full: a thousand small messages at once.
 pub const MQTT_READ_BYTES_MAX: usize = 64 * 1024;
+/// Reads of one MQTT connection that follow each other so fast that going to sleep between them
+/// costs more than looking again: being woken takes a few microseconds on either side.
+pub const MQTT_QUICK: Duration = Duration::from_micros(20);
+/// How many such reads make a stream of a burst.
+pub const MQTT_QUICK_READS: u32 = 32;
 /// How long an MQTT client may take no byte of what it is told: it may sleep for a while.
 pub const MQTT_WRITE: Duration = Duration::from_secs(30);
 /// Groups of rows that wait for the disk; what comes then gathers in the next.

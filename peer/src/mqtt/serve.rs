@@ -18,7 +18,9 @@ use shared::time::{Now, Tick};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::limits::{MQTT_READ_BYTES_MAX, MQTT_READ_BYTES_MIN, MQTT_WRITE};
+use crate::limits::{
+    MQTT_QUICK, MQTT_QUICK_READS, MQTT_READ_BYTES_MAX, MQTT_READ_BYTES_MIN, MQTT_WRITE,
+};
 
 /// What is served: a client's connection, or our own end of another peer's.
 pub(super) trait Machine {
@@ -89,6 +91,8 @@ where
         clock,
         inbound: BytesMut::new(),
         reading: MQTT_READ_BYTES_MIN,
+        was_full: false,
+        pace: Pace::default(),
         out: Vec::new(),
         written: 0,
         unflushed: false,
@@ -100,7 +104,8 @@ where
     };
     let Connection { stream, mut machine, out, written, .. } = connection;
     if ended.is_ok() {
-        hang_up(stream, out.get(written..).unwrap_or_default()).await;
+        // Boxed: it is needed once, and its place would be kept for the whole time.
+        Box::pin(hang_up(stream, out.get(written..).unwrap_or_default())).await;
     }
     machine.handle_closed(clock.now());
     machine
@@ -113,6 +118,8 @@ struct Connection<S, M> {
     inbound: BytesMut,
     /// Bytes asked for in one read: more after a read that was full.
     reading: usize,
+    was_full: bool,
+    pace: Pace,
     out: Vec<u8>,
     written: usize,
     unflushed: bool,
@@ -136,6 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
                 }
             }
             let read = self.poll_read(cx)?;
+            // Those who were handed a message write it first, and its acknowledgement comes after.
+            if read && !self.was_full || !read && self.pace.is_quick() {
+                return pin!(tokio::task::yield_now()).poll(cx).map(Ok);
+            }
             if moved || read {
                 continue;
             }
@@ -183,8 +194,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Poll::Ready(Ok(length)) => {
-                let full = length >= self.reading;
-                self.reading = if full { MQTT_READ_BYTES_MAX } else { self.reading };
+                self.pace.note();
+                self.was_full = length >= self.reading;
+                self.reading = if self.was_full { MQTT_READ_BYTES_MAX } else { self.reading };
                 self.machine.handle_bytes(&mut self.inbound, self.clock.now());
                 Ok(true)
             }
@@ -221,6 +233,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
         }
         self.machine.handle_timeout(self.clock.now());
         Poll::Ready(Ok(()))
+    }
+}
+
+/// How fast reads follow each other: a client that writes each message by itself would otherwise
+/// wake this thread for each, and this thread each receiver.
+#[derive(Debug, Default)]
+struct Pace {
+    quick: u32,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// Something was read.
+    fn note(&mut self) {
+        let now = Instant::now();
+        let quick = self.last.is_some_and(|last| now - last < MQTT_QUICK);
+        self.quick = if quick { self.quick.saturating_add(1) } else { self.quick / 2 };
+        self.quick = self.quick.min(2 * MQTT_QUICK_READS);
+        self.last = Some(now);
+    }
+
+    /// Whether the next is likely to come before sleep would.
+    fn is_quick(&self) -> bool {
+        let lately = || self.last.is_some_and(|last| last.elapsed() < MQTT_QUICK);
+        self.quick >= MQTT_QUICK_READS && lately()
     }
 }
 
