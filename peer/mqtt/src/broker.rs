@@ -33,7 +33,7 @@ use crate::route::{From, Route, Spread, Spreading, Topics};
 use crate::session::{Owner, Session};
 
 pub use figures::SessionView;
-pub(crate) use peers::{DIGEST, PEER_CLIENT};
+pub(crate) use peers::{DIGEST, PEER_CLIENT, TAKEN};
 pub(crate) use sessions::{Leaving, Opened};
 
 /// How much a peer's endpoint holds.

@@ -29,7 +29,7 @@ use crate::codec::{
     Version, encode,
 };
 use crate::identity::Identity;
-use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX};
+use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX, PEER_WINDOW_BYTES};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
 use crate::receipt::Receipt;
@@ -95,6 +95,9 @@ struct Open {
     /// Receivers that did not keep up, and since when they are waited for.
     full: Vec<Arc<Session>>,
     full_since: Option<Tick>,
+    /// Bytes said to a peer, and those of them that it took.
+    said_bytes: u64,
+    taken_bytes: u64,
     /// Topics by their aliases from the client.
     aliases: Vec<Option<ByteString>>,
 }
@@ -280,7 +283,9 @@ impl Client {
                 journal: &self.broker.journal,
                 sent: 0,
             };
-            let pumped = open.session.pump(&mut pump, waker);
+            let window = PEER_WINDOW_BYTES as u64;
+            let full = self.door.peer && open.said_bytes - open.taken_bytes >= window;
+            let pumped = if full { Pumped::Done } else { open.session.pump(&mut pump, waker) };
             if pump.sent > 0 {
                 self.broker.counters.sent.add(pump.sent);
             }
@@ -294,6 +299,9 @@ impl Client {
         }
         if let Some(stop) = lost {
             self.fail(stop, now);
+        }
+        if let Some(open) = &mut self.open {
+            open.said_bytes += self.replies.len() as u64;
         }
         std::mem::swap(out, &mut self.replies);
         if self.ending.is_some() { State::Ending } else { State::Open }

@@ -123,3 +123,11 @@ pub const INTEREST_MS: u64 = 5;
 
 /// Filters of one session that are shown to people.
 pub const FILTERS_SHOWN: usize = 10;
+
+/// Bytes that one peer says to another before it hears that they were taken: a slow program there
+/// holds back its senders here, and the link stays free.
+pub const PEER_WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Bytes that a peer may have said beyond what was taken before it is not believed any more: its
+/// window, one whole buffer, and packets of the largest size.
+pub const PEER_UNTAKEN_BYTES_MAX: usize = 6 * PEER_WINDOW_BYTES;

@@ -16,15 +16,19 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use shared::time::{Now, Tick};
 
-use crate::broker::{Broker, DIGEST, PEER_CLIENT};
+use crate::broker::{Broker, DIGEST, PEER_CLIENT, TAKEN};
 use crate::client::State;
 use crate::codec::{
     Ack, ConnAck, Connect, Decoder, Options, Packet, PacketId, Publish, Qos, Reason,
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, encode,
 };
 use crate::identity::Identity;
-use crate::limits::{DIGEST_MS, FILTERS_PER_PACKET_MAX, INTEREST_MS, PEER_EXPIRY_S, RECEIVE_MAX};
+use crate::limits::{
+    DIGEST_MS, FILTERS_PER_PACKET_MAX, HOLD_MS, INTEREST_MS, PEER_EXPIRY_S, PEER_UNTAKEN_BYTES_MAX,
+    PEER_WINDOW_BYTES, RECEIVE_MAX,
+};
 use crate::receipt::Receipt;
+use crate::session::Session;
 
 /// What has to be remembered of another peer's session here from link to link.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,12 @@ pub struct Uplink {
     receipt: Option<Arc<Receipt>>,
     digest_due: Option<Tick>,
     ask_due: Option<Tick>,
+    /// Sessions that do not keep up, and since when they are waited for.
+    full: Vec<Arc<Session>>,
+    full_since: Option<Tick>,
+    /// Bytes taken, and those of them that the other side was told of.
+    taken_bytes: u64,
+    confirmed_bytes: u64,
 }
 
 impl Uplink {
@@ -76,19 +86,48 @@ impl Uplink {
             receipt: None,
             digest_due: None,
             ask_due: None,
+            full: Vec::new(),
+            full_since: None,
+            taken_bytes: 0,
+            confirmed_bytes: 0,
         }
     }
 
-    /// Takes what was read.
+    /// Takes what was read, as far as our programs keep up; the rest stays in the buffer, which the
+    /// other side's window bounds.
     pub fn handle_bytes(&mut self, buffer: &mut BytesMut, now: Now) {
-        while !self.over {
+        if buffer.len() > PEER_UNTAKEN_BYTES_MAX {
+            self.over = true;
+        }
+        let before = buffer.len();
+        while !self.over && self.full.is_empty() {
             match self.decoder.decode(buffer) {
                 Ok(Some(packet)) => self.handle(packet, now),
                 Ok(None) => break,
                 Err(_) => self.over = true,
             }
         }
+        self.taken_bytes += (before - buffer.len()) as u64;
+        if !self.full.is_empty() && self.full_since.is_none() {
+            self.full_since = Some(now.tick);
+        }
         self.receipt = None;
+    }
+
+    /// Goes on with what stayed in the buffer, if whoever was waited for keeps up again; says
+    /// whether anything was done.
+    pub fn resume(&mut self, buffer: &mut BytesMut, waker: &Waker, now: Now) -> bool {
+        let Some(since) = self.full_since else { return false };
+        self.full.retain(|session| !session.keeps_up(waker));
+        if since.plus_ms(HOLD_MS) <= now.tick {
+            self.full.drain(..).for_each(|session| session.leave_behind());
+        }
+        if !self.full.is_empty() {
+            return false;
+        }
+        self.full_since = None;
+        self.handle_bytes(buffer, now);
+        true
     }
 
     fn handle(&mut self, packet: Packet, now: Now) {
@@ -124,7 +163,8 @@ impl Uplink {
     fn take(&mut self, publish: Publish, now: Now) {
         let (qos, dup) = (publish.qos, publish.dup);
         let Some(packet_id) = publish.packet_id else {
-            self.broker.take_from_peer(&self.peer, publish, &mut None, now.wall);
+            let full = &mut self.full;
+            self.broker.take_from_peer(&self.peer, publish, &mut None, full, now.wall);
             return;
         };
         let again = {
@@ -137,7 +177,8 @@ impl Uplink {
         let reason = if again {
             Reason::Success
         } else {
-            self.broker.take_from_peer(&self.peer, publish, &mut self.receipt, now.wall)
+            let Self { broker, peer, receipt, full, .. } = self;
+            broker.take_from_peer(peer, publish, receipt, full, now.wall)
         };
         // What cannot be taken is not sent again and again: it is counted where it was refused.
         let reason = if reason.is_error() { Reason::Success } else { reason };
@@ -180,7 +221,13 @@ impl Uplink {
             self.ask(waker, now.tick);
             if self.digest_due.is_some_and(|due| due <= now.tick) {
                 self.digest_due = Some(now.tick.plus_ms(DIGEST_MS));
-                self.say_digest();
+                let digest = self.broker.digest();
+                self.tell(DIGEST, digest);
+            }
+            if self.taken_bytes - self.confirmed_bytes >= PEER_WINDOW_BYTES as u64 / 4 {
+                self.confirmed_bytes = self.taken_bytes;
+                let taken = Bytes::copy_from_slice(&self.taken_bytes.to_be_bytes());
+                self.tell(TAKEN, taken);
             }
         }
         std::mem::swap(out, &mut self.replies);
@@ -229,26 +276,28 @@ impl Uplink {
         PacketId::new(self.next_id).unwrap_or(PacketId::MIN)
     }
 
-    fn say_digest(&mut self) {
-        let digest = Publish {
+    /// Says something to the peer itself.
+    fn tell(&mut self, topic: &'static str, payload: Bytes) {
+        let publish = Publish {
             dup: false,
             qos: Qos::AtMostOnce,
             retain: false,
-            topic: ByteString::from_static(DIGEST),
+            topic: ByteString::from_static(topic),
             packet_id: None,
             alias: None,
             expiry_s: None,
             subscription_ids: Vec::new(),
             properties: Bytes::new(),
-            payload: self.broker.digest(),
+            payload,
         };
-        encode(&Packet::Publish(digest), Version::V5, &mut self.replies);
+        encode(&Packet::Publish(publish), Version::V5, &mut self.replies);
     }
 
     /// When [`Uplink::handle_timeout`] is due: then `fill` has something to say.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        [self.digest_due, self.ask_due].into_iter().flatten().min()
+        let held = self.full_since.map(|since| since.plus_ms(HOLD_MS));
+        [self.digest_due, self.ask_due, held].into_iter().flatten().min()
     }
 
     /// The link ended.

@@ -30,6 +30,10 @@ pub(super) trait Machine {
     fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State;
     /// Whether nothing is to be read for now.
     fn is_held(&mut self, waker: &Waker) -> bool;
+    /// Goes on with what it left in the buffer; says whether it did anything.
+    fn resume(&mut self, _: &mut BytesMut, _: &Waker, _: Now) -> bool {
+        false
+    }
     /// When `handle_timeout` is due.
     fn next_deadline(&self) -> Option<Tick>;
     /// Time has passed.
@@ -68,6 +72,9 @@ impl Machine for Uplink {
     }
     fn is_held(&mut self, _: &Waker) -> bool {
         false
+    }
+    fn resume(&mut self, buffer: &mut BytesMut, waker: &Waker, now: Now) -> bool {
+        Self::resume(self, buffer, waker, now)
     }
     fn next_deadline(&self) -> Option<Tick> {
         Self::next_deadline(self)
@@ -143,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
                 }
             }
             let read = self.poll_read(cx)?;
+            let resumed = self.machine.resume(&mut self.inbound, cx.waker(), self.clock.now());
+            if resumed {
+                continue;
+            }
             // Those who were handed a message write it first, and its acknowledgement comes after.
             if read && !self.was_full || !read && self.pace.is_quick() {
                 return pin!(tokio::task::yield_now()).poll(cx).map(Ok);

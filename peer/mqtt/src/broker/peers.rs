@@ -26,6 +26,9 @@ pub(crate) const PEER_CLIENT: &str = "$peer";
 /// Where a peer says what it has retained.
 pub(crate) const DIGEST: &str = "$conclave/digest";
 
+/// Where a peer says how much it has taken.
+pub(crate) const TAKEN: &str = "$conclave/taken";
+
 /// Sums over what is retained, one for each part of the topics.
 pub(crate) type Sums = [u64; BUCKETS];
 
@@ -66,6 +69,7 @@ impl Broker {
         carrier: &Identity,
         publish: Publish,
         receipt: &mut Option<Arc<Receipt>>,
+        full: &mut Vec<Arc<Session>>,
         now: Timestamp,
     ) -> Reason {
         self.counters.carried.add(1);
@@ -99,11 +103,10 @@ impl Broker {
         if publication.stamp.is_some() && publication.message.retain {
             self.retain(&mut publication, receipt);
         }
-        let mut full = Vec::new();
         let mut spreading = Spreading {
             publication: &mut publication,
             receipt,
-            full: &mut full,
+            full,
             journal: &self.journal,
             turn: &self.turn,
         };
@@ -112,8 +115,6 @@ impl Broker {
             // No peer is given what another brought.
             None => route.spread(&mut spreading, &[]),
         };
-        // Whoever does not keep up is left behind: a link waits for nobody.
-        full.iter().for_each(|session| session.leave_behind());
         if spread.refused { Reason::QuotaExceeded } else { Reason::Success }
     }
 

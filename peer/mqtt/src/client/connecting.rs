@@ -58,6 +58,8 @@ impl Client {
             publication: None,
             full: Vec::new(),
             full_since: None,
+            said_bytes: 0,
+            taken_bytes: 0,
             aliases: Vec::new(),
         }));
         Ok(())

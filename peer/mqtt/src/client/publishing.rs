@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use shared::time::Timestamp;
 
 use super::{Open, Owed, Said, Stop, stop};
-use crate::broker::{Broker, DIGEST};
+use crate::broker::{Broker, DIGEST, TAKEN};
 use crate::codec::{Ack, Packet, Publish, Qos, Reason, encode};
 use crate::journal::{Change, Table, key};
 use crate::limits::{ALIAS_MAX, RECEIVE_MAX};
@@ -138,17 +138,27 @@ impl Open {
         self.owe(Owed { what, receipt }, replies);
     }
 
-    /// What a peer at the other end of a link says: nothing but what it has retained.
+    /// What a peer at the other end of a link says: what it has retained, and how much it took.
     pub(super) fn hear_peer(
-        &self,
+        &mut self,
         broker: &Broker,
         publish: &Publish,
         now: Timestamp,
     ) -> Result<(), Stop> {
-        if publish.topic != DIGEST || publish.qos != Qos::AtMostOnce {
-            return Err(stop(Reason::ProtocolError, "a peer that publishes as a program does"));
+        let wrong = stop(Reason::ProtocolError, "a peer that publishes as a program does");
+        match &*publish.topic {
+            _ if publish.qos != Qos::AtMostOnce => return Err(wrong),
+            DIGEST => broker.answer_digest(&self.session, &publish.payload, now),
+            TAKEN => {
+                let octets = publish.payload.as_ref().try_into().map_err(|_| wrong)?;
+                let taken = u64::from_be_bytes(octets);
+                if taken > self.said_bytes || taken < self.taken_bytes {
+                    return Err(wrong);
+                }
+                self.taken_bytes = taken;
+            }
+            _ => return Err(wrong),
         }
-        broker.answer_digest(&self.session, &publish.payload, now);
         Ok(())
     }
 

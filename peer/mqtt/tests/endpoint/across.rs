@@ -37,11 +37,12 @@ impl Link {
     fn carry(&mut self, rigs: [&Rig; 2]) {
         while !self.frozen {
             let mut moved = false;
-            for at in 0..2 {
-                let now = rigs[at].now;
+            for (at, rig) in rigs.iter().enumerate() {
+                let now = rig.now;
                 let (client, uplink, [to_client, to_uplink]) = &mut self.ends[at];
                 client.handle_bytes(to_client, now);
                 uplink.handle_bytes(to_uplink, now);
+                uplink.resume(to_uplink, Waker::noop(), now);
                 let (mut ours, mut theirs) = (Vec::new(), Vec::new());
                 assert_eq!(client.fill(&mut ours, Waker::noop(), now), State::Open);
                 assert_eq!(uplink.fill(&mut theirs, Waker::noop(), now), State::Open);
@@ -322,4 +323,32 @@ fn a_program_cannot_pass_for_a_peer_nor_a_peer_for_a_program() {
     let state = client.fill(&mut Vec::new(), Waker::noop(), pair.alice.now);
     assert_eq!(state, State::Ending);
     assert_eq!(client.why().unwrap().0, Reason::ProtocolError);
+}
+
+#[test]
+fn a_slow_program_there_holds_back_the_sender_here() {
+    let pair = Pair::new();
+    let mut link = pair.link();
+    let mut stuck = pair.alice.client("stuck");
+    stuck.ask_for("t", at(Qos::AtMostOnce), pair.alice.now);
+    link.carry(pair.rigs());
+    stuck.hear(pair.alice.now);
+    let mut publisher = pair.bob.connected_as("bob", &crate::rig::connect("p")).0;
+    let text = "x".repeat(50_000);
+    let mut said = 0;
+    while !publisher.client.is_held(Waker::noop()) {
+        publisher.say(&Packet::Publish(plain("t", &text)), pair.bob.now);
+        link.carry(pair.rigs());
+        said += 1;
+        assert!(said < 100, "its sender is never held");
+    }
+    let waiting: usize = link.ends.iter().flat_map(|(_, _, b)| b).map(BytesMut::len).sum();
+    assert!(waiting <= mqtt::limits::PEER_WINDOW_BYTES + text.len(), "{waiting}");
+    let mut heard = 0;
+    for _ in 0..said {
+        heard += stuck.messages(pair.alice.now).len();
+        link.carry(pair.rigs());
+    }
+    assert_eq!(heard, said, "nothing is lost while it is held");
+    assert!(!publisher.client.is_held(Waker::noop()));
 }

@@ -75,7 +75,7 @@ fn retain_as_published_keeps_the_mark_on_what_is_live() {
 
 #[test]
 fn what_is_retained_expires_and_comes_back_after_a_restart() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     let mut publisher = rig.client("p");
     publisher.publish(Publish { expiry_s: Some(10), ..kept("short", "x") }, rig.now);
     publisher.publish(kept("long", "x"), rig.now);

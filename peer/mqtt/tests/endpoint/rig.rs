@@ -25,10 +25,12 @@ pub(crate) struct Rig {
 
 /// The rows of the file; a connection may have them written.
 #[derive(Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<BTreeMap<(Table, Vec<u8>), Vec<u8>>>>);
+pub(crate) struct Disk(Arc<Mutex<Rows>>);
+
+pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 impl Disk {
-    pub(crate) fn rows(&self) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
+    pub(crate) fn rows(&self) -> Rows {
         self.0.lock().unwrap().clone()
     }
 
