@@ -218,3 +218,16 @@ fn what_a_visitor_looks_for_is_there() {
         assert!(tree::root().join(file).is_file(), "{file} is missing");
     }
 }
+
+#[test]
+fn every_proof_of_mqtt_that_is_named_is_there() {
+    let paper = tree::text("docs/mqtt-conformance.md");
+    let tests: String = sources().into_iter().map(|(_, text)| text).collect();
+    let named = paper.split('`').skip(1).step_by(2).filter(|word| word.contains("_"));
+    let mut count = 0;
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "no test is called {name}");
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}

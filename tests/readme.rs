@@ -63,6 +63,7 @@ fn every_command_in_the_papers_exists() {
         "docs/feed.md",
         "docs/certificates.md",
         "docs/policy.md",
+        "docs/mqtt.md",
         "docs/joining.md",
     ] {
         for command in tree::text(paper).split('`').filter(|code| code.starts_with("ca-tool ")) {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
+mod mail;
 mod mqtt;
 mod running;
 
@@ -11,13 +12,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use peer::config::is_listen;
 use peer::control::post::To;
-use peer::limits::{PINGS_MAX, SEND_WAIT_MS, TTL_MAX_S};
+use peer::limits::{SEND_WAIT_MS, TTL_MAX_S};
 use shared::key::Algorithm;
 use shared::name::{Label, NodeName};
 use shared::presence::is_address;
 use shared::time::parse_duration_s;
 use shared::wire::{Number, Priority};
 
+pub(crate) use mail::{InboxArgs, PingArgs};
 pub(crate) use mqtt::{MqttCommand, PubArgs, SubArgs};
 pub(crate) use running::{JoinArgs, Log, RunArgs, RunningArgs};
 
@@ -335,34 +337,6 @@ pub(crate) struct WhyArgs {
     /// Who asks; this node, unless given.
     #[arg(long, value_name = "NODE", value_parser = NodeName::parse)]
     pub(crate) from: Option<NodeName>,
-}
-
-/// `ping`
-#[derive(Debug, Args)]
-pub(crate) struct PingArgs {
-    /// The bundle.
-    pub(crate) bundle: PathBuf,
-    /// Whom.
-    #[arg(value_name = "NODE", value_parser = NodeName::parse)]
-    pub(crate) node: NodeName,
-    /// How often.
-    #[arg(long, default_value_t = 4,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(PINGS_MAX)))]
-    pub(crate) count: u32,
-}
-
-/// `inbox`
-#[derive(Debug, Args)]
-pub(crate) struct InboxArgs {
-    /// The bundle.
-    #[arg(env = "CONCLAVE_BUNDLE")]
-    pub(crate) bundle: PathBuf,
-    /// Go on with messages as they come.
-    #[arg(long, conflicts_with = "clear")]
-    pub(crate) follow: bool,
-    /// Forget the messages once they are printed.
-    #[arg(long)]
-    pub(crate) clear: bool,
 }
 
 /// `feed`

@@ -80,6 +80,10 @@ impl fmt::Display for Template {
              # Where `ca-tool serve` answers: a certificate that has ended is renewed there.\n\
              authority: {authority}\n\
              \n\
+             # Programs that speak MQTT come in here (docs/mqtt.md): on this machine, or with a\n\
+             # certificate from anywhere.\n\
+             # mqtt: {{listen: \"127.0.0.1:1883\", tls: \"0.0.0.0:8883\"}}\n\
+             \n\
              feed:\n\
              \x20 # When the revocation list is older than the authority promised:\n\
              \x20 # warn (stay connected and say so) or refuse (cut every link).\n\
