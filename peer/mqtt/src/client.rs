@@ -91,7 +91,8 @@ struct Open {
     /// For all that was read at once.
     receipt: Option<Arc<Receipt>>,
     routes: Routes,
-    publication: Option<Publication>,
+    /// Boxed: whoever only listens has none.
+    publication: Option<Box<Publication>>,
     /// Receivers that did not keep up, and since when they are waited for.
     full: Vec<Arc<Session>>,
     full_since: Option<Tick>,

@@ -104,7 +104,7 @@ impl Open {
                 publication.again(message, now);
                 publication
             }
-            none => none.insert(Publication::new(message, now)),
+            none => none.insert(Box::new(Publication::new(message, now))),
         };
         publication.standing = self.since;
         let spread = broker.spread(&route, publication, &mut self.receipt, &mut self.full);
