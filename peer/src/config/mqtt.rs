@@ -173,7 +173,7 @@ mod tests {
         for (text, said) in [
             ("listen: nowhere", "mqtt.listen"),
             ("listen: none", "mqtt.listen"),
-            ("tls: 1", "invalid type"),
+            ("tls: 1", "mqtt.tls"),
             ("sessions: 0", "mqtt.sessions"),
             ("queue-bytes: 99999999999", "mqtt.queue-bytes"),
             ("retained: 0", "mqtt.retained"),
