@@ -13,7 +13,8 @@ use tests::{Network, Peer, SOON, Speaker, wait_until};
 fn network(nodes: &[&str]) -> Network {
     let network = Network::with(nodes);
     for node in nodes {
-        speak(&network.bundle(node), "listen: \"127.0.0.1:0\", tls: \"127.0.0.1:0\"");
+        let doors = ["listen", "tls", "websocket"].map(|door| format!("{door}: \"127.0.0.1:0\""));
+        speak(&network.bundle(node), &doors.join(", "));
     }
     network
 }
@@ -188,13 +189,23 @@ late.connect("127.0.0.1", port)
 late.loop_start()
 m = heard.get(timeout=10)
 assert m.retain and m.topic == "req/kept"
-for c in (s, p, late):
+w = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="w", transport="websockets")
+w.on_connect = lambda c, u, f, r, p: c.subscribe("req/+", qos=1)
+w.on_message = lambda c, u, m: heard.put(m)
+w.connect("127.0.0.1", int(sys.argv[2]))
+w.loop_start()
+m = heard.get(timeout=10)
+assert m.retain and m.topic == "req/kept"
+w.publish("req/web", b"y", qos=2).wait_for_publish(10)
+got = sorted(heard.get(timeout=10).topic for _ in range(3))
+assert got == ["req/web"] * 3, got
+for c in (s, p, late, w):
     c.disconnect()
     c.loop_stop()
 print("done")
 "#;
     let output = Command::new(python)
-        .args(["-c", script, &port(&alice, "mqtt")])
+        .args(["-c", script, &port(&alice, "mqtt"), &port(&alice, "mqtt-ws")])
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -43,6 +43,9 @@ pub(crate) struct RunningArgs {
     /// Speak MQTT over mutual TLS here, with every program that has a certificate of the network.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
     pub(crate) mqtts: Option<String>,
+    /// Speak MQTT over WebSocket with pages of this machine here.
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
+    pub(crate) mqtt_ws: Option<String>,
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,

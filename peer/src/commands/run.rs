@@ -30,7 +30,11 @@ pub(super) fn run(desk: Desk, bundle: &Path, args: &RunningArgs) -> Result<(), F
             seeds: unnamed.into_iter().map(|(_, at)| at).collect(),
             no_lan: args.no_lan,
         },
-        mqtt: MqttDoors { plain: args.mqtt.clone(), tls: args.mqtts.clone() },
+        mqtt: MqttDoors {
+            plain: args.mqtt.clone(),
+            tls: args.mqtts.clone(),
+            websocket: args.mqtt_ws.clone(),
+        },
         on_listening: Box::new(move |address| {
             // "none" is a way to listen: through relays.
             let address = if address.port() == 0 { "none".into() } else { address.to_string() };

@@ -21,6 +21,8 @@ pub struct Mqtt {
     pub plain: Option<String>,
     /// With mutual TLS.
     pub tls: Option<String>,
+    /// Over WebSocket without TLS, on a loopback address.
+    pub websocket: Option<String>,
     /// The Unix socket `mqtt.sock` in the bundle.
     pub unix: bool,
     /// Whom user names of programs on this machine stand for.
@@ -38,21 +40,25 @@ pub struct MqttDoors {
     pub plain: Option<String>,
     /// See [`Mqtt::tls`].
     pub tls: Option<String>,
+    /// See [`Mqtt::websocket`].
+    pub websocket: Option<String>,
 }
 
 impl Mqtt {
     /// Whether there is any door.
     #[must_use]
     pub const fn is_on(&self) -> bool {
-        self.plain.is_some() || self.tls.is_some() || self.unix
+        self.plain.is_some() || self.tls.is_some() || self.websocket.is_some() || self.unix
     }
 
     /// The same with what the command line says in the first place.
     #[must_use]
     pub fn with(mut self, doors: &MqttDoors) -> Self {
-        let said = doors.plain.is_some() || doors.tls.is_some();
-        self.plain = doors.plain.clone().or(self.plain);
-        self.tls = doors.tls.clone().or(self.tls);
+        let MqttDoors { plain, tls, websocket } = doors;
+        let said = plain.is_some() || tls.is_some() || websocket.is_some();
+        self.plain = plain.clone().or(self.plain);
+        self.tls = tls.clone().or(self.tls);
+        self.websocket = websocket.clone().or(self.websocket);
         self.unix |= said;
         self
     }
@@ -63,6 +69,7 @@ impl Mqtt {
 pub(super) struct MqttText {
     listen: Option<String>,
     tls: Option<String>,
+    websocket: Option<String>,
     unix: Option<bool>,
     #[serde(default)]
     users: BTreeMap<String, UserText>,
@@ -100,7 +107,9 @@ impl UserText {
 
 impl MqttText {
     pub(super) fn check(self) -> Result<Mqtt, String> {
-        for (key, address) in [("listen", &self.listen), ("tls", &self.tls)] {
+        let addresses =
+            [("listen", &self.listen), ("tls", &self.tls), ("websocket", &self.websocket)];
+        for (key, address) in addresses {
             if address.as_ref().is_some_and(|at| at == super::NOWHERE || !is_listen(at)) {
                 return Err(format!("mqtt.{key}: not an address HOST:PORT"));
             }
@@ -120,11 +129,12 @@ impl MqttText {
         retained.count = within("retained", self.retained, retained.count, MQTT_RETAINED_MAX)?;
         let most = MQTT_RETAINED_BYTES_MAX;
         retained.bytes = within("retained-bytes", self.retained_bytes, retained.bytes, most)?;
-        let any = self.listen.is_some() || self.tls.is_some();
+        let any = addresses.iter().any(|(_, address)| address.is_some());
         let users = self.users.into_iter().map(|(user, text)| (user, text.identity()));
         Ok(Mqtt {
             plain: self.listen,
             tls: self.tls,
+            websocket: self.websocket,
             unix: self.unix.unwrap_or(any),
             users: users.collect(),
             bounds: Bounds { sessions, queue_bytes, retained },
@@ -161,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_first_and_opens_the_socket_too() {
-        let said = MqttDoors { plain: Some("127.0.0.1:2".to_owned()), tls: None };
+        let said = MqttDoors { plain: Some("127.0.0.1:2".to_owned()), ..MqttDoors::default() };
         let mqtt = read("{listen: \"127.0.0.1:1\", tls: \"[::1]:3\"}").unwrap().with(&said);
         assert_eq!(mqtt.plain.as_deref(), Some("127.0.0.1:2"));
         assert_eq!(mqtt.tls.as_deref(), Some("[::1]:3"));

@@ -28,7 +28,7 @@ pub struct MqttStatus {
 /// One door.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoorStatus {
-    /// `mqtt`, `mqtts` or `unix`.
+    /// `mqtt`, `mqtts`, `mqtt-ws` or `unix`.
     pub kind: String,
     /// `HOST:PORT`, or a path.
     pub address: String,

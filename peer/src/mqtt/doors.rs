@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::serve::serve;
+use super::websocket;
 use crate::config;
 use crate::control::ShortPath;
 use crate::link::{self, Bounds, Gate, Pass};
@@ -30,6 +31,8 @@ pub(super) enum Kind {
     Plain,
     /// MQTT over mutual TLS.
     Tls,
+    /// MQTT over WebSocket, from this machine.
+    WebSocket,
     /// MQTT over the bundle's Unix socket.
     Unix,
 }
@@ -40,6 +43,7 @@ impl Kind {
         match self {
             Self::Plain => "mqtt",
             Self::Tls => "mqtts",
+            Self::WebSocket => "mqtt-ws",
             Self::Unix => "unix",
         }
     }
@@ -72,6 +76,10 @@ pub(super) async fn open(
         let (listener, at) = bind(address, Kind::Tls).await?;
         add(Kind::Tls, at.to_string(), tokio::spawn(secured(listener, Arc::clone(shared))));
     }
+    if let Some(address) = &config.websocket {
+        let (listener, at) = bind(address, Kind::WebSocket).await?;
+        add(Kind::WebSocket, at.to_string(), tokio::spawn(pages(listener, Arc::clone(shared))));
+    }
     if config.unix {
         let listener = bind_unix(folder)?;
         let at = folder.join(SOCKET).display().to_string();
@@ -87,7 +95,7 @@ async fn bind(address: &str, kind: Kind) -> Result<(TcpListener, SocketAddr), Fa
     };
     let place = tokio::net::lookup_host(address).await.map_err(taken)?.next();
     let place = place.ok_or_else(|| taken(std::io::ErrorKind::NotFound.into()))?;
-    if kind == Kind::Plain && !place.ip().is_loopback() {
+    if kind != Kind::Tls && !place.ip().is_loopback() {
         let what = format!("mqtt without TLS is for this machine only, and {place} is not");
         return Err(Fault::usage(what).hint("use `mqtts` (--mqtts) for other machines"));
     }
@@ -119,6 +127,15 @@ async fn plain(listener: TcpListener, shared: Arc<Shared>) {
         let Some(room) = shared.room() else { continue };
         let _ = ready(&tcp);
         tokio::spawn(Arc::clone(&shared).local(tcp, remote.to_string(), room));
+    }
+}
+
+async fn pages(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let Some((tcp, remote)) = accepted(listener.accept().await).await else { continue };
+        let Some(room) = shared.room() else { continue };
+        let _ = ready(&tcp);
+        tokio::spawn(Arc::clone(&shared).page(tcp, remote, room));
     }
 }
 
@@ -180,6 +197,16 @@ impl Shared {
         let door = Door { identity, users, since: None, peer: false };
         self.client(stream, door, &from).await;
         drop(room);
+    }
+
+    /// Serves a page of this machine.
+    async fn page(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, room: OwnedSemaphorePermit) {
+        match websocket::accept(tcp).await {
+            Ok((inside, carrying)) => {
+                tokio::join!(Box::pin(carrying), self.local(inside, remote.to_string(), room));
+            }
+            Err(error) => tracing::debug!(%remote, "no WebSocket: {error}"),
+        }
     }
 
     /// Serves a program that has a certificate.

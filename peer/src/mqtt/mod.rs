@@ -15,6 +15,7 @@ mod guests;
 mod peering;
 mod serve;
 mod status;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
