@@ -6,6 +6,8 @@
 
 use std::hint::black_box;
 
+use bytes::BytesMut;
+use mqtt::codec as packets;
 use shared::archive::Shelf;
 use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
 use shared::feed::{Entry, Part, Staging, read_file, write_file};
@@ -23,7 +25,7 @@ use shared::wire::{Body, Unproven, split};
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 16] = [
+pub(crate) const ALL: [(&str, Decoder); 17] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -40,6 +42,7 @@ pub(crate) const ALL: [(&str, Decoder); 16] = [
     ("join_string", join_string),
     ("join_asked", join_asked),
     ("join_answered", join_answered),
+    ("mqtt", mqtt),
 ];
 
 /// X.509 certificates, and with them the attributes extension.
@@ -177,4 +180,51 @@ pub(crate) fn join_answered(bytes: &[u8]) {
         assert_eq!(Failure::from_bytes(&failure.to_bytes()), Some(failure));
     }
     black_box(TimeThere::from_bytes(bytes));
+}
+
+/// What a program says to an MQTT endpoint, and an endpoint to us: the same however it is cut, and
+/// the same when it is written again.
+pub(crate) fn mqtt(bytes: &[u8]) {
+    said(bytes, packets::Decoder::server);
+    for version in [packets::Version::V31, packets::Version::V311, packets::Version::V5] {
+        said(bytes, || packets::Decoder::client(version));
+    }
+}
+
+/// Octets beyond this are read in one go only.
+const SLOWLY_MAX: usize = 2048;
+
+fn said(bytes: &[u8], decoder: impl Fn() -> packets::Decoder) {
+    let mut reader = decoder();
+    let (all, failed) = read(&mut reader, &mut BytesMut::from(bytes));
+    if bytes.len() <= SLOWLY_MAX {
+        let (mut slow, mut buffer) = (decoder(), BytesMut::new());
+        let mut slowly = (Vec::new(), false);
+        for octet in bytes {
+            buffer.extend_from_slice(&[*octet]);
+            let (more, failed) = read(&mut slow, &mut buffer);
+            slowly.0.extend(more);
+            slowly.1 = failed;
+            if failed {
+                break;
+            }
+        }
+        assert_eq!((&all, failed), (&slowly.0, slowly.1));
+    }
+    let Some(version) = reader.version() else { return };
+    let mut again = Vec::new();
+    all.iter().for_each(|packet| packets::encode(packet, version, &mut again));
+    let (read_again, _) = read(&mut decoder(), &mut BytesMut::from(&again[..]));
+    assert_eq!(all, read_again);
+}
+
+fn read(decoder: &mut packets::Decoder, buffer: &mut BytesMut) -> (Vec<packets::Packet>, bool) {
+    let mut all = Vec::new();
+    loop {
+        match decoder.decode(buffer) {
+            Ok(Some(packet)) => all.push(packet),
+            Ok(None) => return (all, false),
+            Err(_) => return (all, true),
+        }
+    }
 }

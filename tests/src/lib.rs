@@ -30,6 +30,7 @@ pub mod raw;
 pub mod seat;
 pub mod soak;
 pub mod speaker;
+pub mod talk;
 pub mod tree;
 
 use std::time::{Duration, Instant};

@@ -53,6 +53,8 @@ fn main() {
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
     seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
     seed("receipt", &[&receipt().to_bytes()]);
+    let talk = tests::talk::conversations();
+    seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
     join(&requests[0], &alice);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
