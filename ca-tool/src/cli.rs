@@ -3,6 +3,7 @@
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
 mod online;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use shared::presence::is_address;
 use shared::time::{Timestamp, parse_duration_s};
 
 pub(crate) use online::{InviteArgs, Log, NodeArgs, ServeArgs, WishArgs};
+pub(crate) use policy::{Engine, PolicyArgs, PolicyCommand, PushArgs};
 
 /// The authority of a private network: enrols nodes, renews them, turns them out.
 #[derive(Debug, Parser)]
@@ -237,42 +239,6 @@ pub(crate) struct ExportArgs {
     /// The file; replaced if it exists.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-}
-
-/// `policy`
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Check a policy file: its words, its bounds, its contradictions, its tests.
-    #[command(after_help = "Example:\n  ca-tool policy check policy.yaml")]
-    Check(PolicyArgs),
-    /// Run the tests in a policy file and show each.
-    #[command(after_help = "Example:\n  ca-tool policy test policy.yaml")]
-    Test(PolicyArgs),
-    /// Check, sign and record a policy, and bring it to the peers.
-    #[command(after_help = "Example:\n  ca-tool policy push policy.yaml --via 192.0.2.7:7400")]
-    Push(PushArgs),
-    /// The policy that holds, as a file that can be changed and pushed.
-    #[command(after_help = "Example:\n  ca-tool policy show > policy.yaml")]
-    Show,
-}
-
-/// `policy check`, `policy test`
-#[derive(Debug, Args)]
-pub(crate) struct PolicyArgs {
-    /// The policy, YAML.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-/// `policy push`
-#[derive(Debug, Args)]
-pub(crate) struct PushArgs {
-    /// Which policy.
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
-    /// Through whom it goes out.
-    #[command(flatten)]
-    pub(crate) publish: PublishArgs,
 }
 
 /// `show`

@@ -1,5 +1,6 @@
 //! Commands that look: list, show, crl, feed export, log, doctor.
 
+use ca_tool::ask::client::Door;
 use ca_tool::ask::{
     CertificateOf, Diagnose, Facts, Log, LogCheck, NodeOf, Nodes, PAGE, Projections, Recorded,
 };
@@ -20,19 +21,7 @@ use super::{Desk, output};
 use crate::cli::{CrlArgs, ExportArgs, LogArgs, ShowArgs};
 
 pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
-    let mut door = desk.door()?;
-    let mut nodes = Vec::new();
-    loop {
-        let after = nodes.last().map(|node: &NodeView| node.node.clone());
-        let page = door.ask(Nodes { after })?;
-        let more = page.len() == PAGE;
-        nodes.extend(page);
-        if !more {
-            break;
-        }
-    }
-    // The authority's own certificate is no machine; `show authority` shows it.
-    nodes.retain(|node| node.node.as_str() != NodeName::AUTHORITY);
+    let nodes = nodes(&mut desk.door()?)?;
     if desk.out.is_json() {
         return desk.out.json(&nodes).map_err(output);
     }
@@ -50,6 +39,23 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
         ]);
     }
     table.print(&desk.out).map_err(output)
+}
+
+/// All machines.
+pub(super) fn nodes(door: &mut Door) -> Result<Vec<NodeView>, Fault> {
+    let mut nodes = Vec::new();
+    loop {
+        let after = nodes.last().map(|node: &NodeView| node.node.clone());
+        let page = door.ask(Nodes { after })?;
+        let more = page.len() == PAGE;
+        nodes.extend(page);
+        if !more {
+            break;
+        }
+    }
+    // The authority's own certificate is no machine; `show authority` shows it.
+    nodes.retain(|node| node.node.as_str() != NodeName::AUTHORITY);
+    Ok(nodes)
 }
 
 pub(super) fn show(desk: &Desk<'_>, args: &ShowArgs) -> Result<(), Fault> {

@@ -1,15 +1,16 @@
 //! `ca-tool policy`: check, test, push, show.
 
-use ca_tool::ask::{PolicyNow, PolicyPush, Spread};
-use ca_tool::policy::{Outcome, to_value, to_yaml};
+use ca_tool::ask::{Facts, PolicyNow, PolicyPush, Spread};
+use ca_tool::policy::{Export, Format, Outcome, Subject, export, to_value, to_yaml};
 use ca_tool::{News, PolicyFile, Publish, Report};
 use host::fault::Fault;
 use host::terminal::Table;
 use serde_json::json;
+use shared::name::Label;
 use shared::policy::Policy;
 
 use super::{Desk, output, say};
-use crate::cli::{PolicyArgs, PolicyCommand, PushArgs};
+use crate::cli::{Engine, PolicyArgs, PolicyCommand, PushArgs};
 
 pub(super) fn run(desk: &Desk<'_>, command: &PolicyCommand) -> Result<(), Fault> {
     match command {
@@ -17,6 +18,7 @@ pub(super) fn run(desk: &Desk<'_>, command: &PolicyCommand) -> Result<(), Fault>
         PolicyCommand::Test(args) => test(desk, args),
         PolicyCommand::Push(args) => push(desk, args),
         PolicyCommand::Show => show(desk),
+        PolicyCommand::Export(args) => write_for(desk, args.format),
     }
 }
 
@@ -135,6 +137,32 @@ fn show(desk: &Desk<'_>) -> Result<(), Fault> {
         number => format!("# policy {number}, signed at {}", policy.at),
     };
     desk.tell(&value, &[head, to_yaml(&policy).trim_end().to_owned()])
+}
+
+/// The topics for another engine: its text on stdout, what it leaves out on stderr.
+fn write_for(desk: &Desk<'_>, engine: Engine) -> Result<(), Fault> {
+    let mut door = desk.door()?;
+    let policy = PolicyNow::read(&door.ask(PolicyNow)?)?;
+    let network = door.ask(Facts)?.network;
+    let nodes = super::look::nodes(&mut door)?;
+    let labels = |texts: &[String]| texts.iter().filter_map(|t| Label::parse(t).ok()).collect();
+    let active = nodes.iter().filter(|node| node.standing == "active");
+    let subjects: Vec<Subject> = active
+        .map(|node| Subject {
+            node: node.node.clone(),
+            groups: labels(&node.groups),
+            roles: labels(&node.roles),
+        })
+        .collect();
+    let format = match engine {
+        Engine::Mosquitto => Format::Mosquitto,
+        Engine::Nats => Format::Nats,
+    };
+    let Export { text, narrowed } = export(&policy, &network, &subjects, format);
+    for what in &narrowed {
+        say(&format!("left out: {what}"));
+    }
+    desk.tell(&json!({ "text": text, "left_out": narrowed }), &[text.trim_end().to_owned()])
 }
 
 fn count(number: usize, what: &str) -> String {

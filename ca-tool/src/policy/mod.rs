@@ -5,6 +5,7 @@
 //! **Invariant:** a [`PolicyFile`] from [`PolicyFile::read`] is within its bounds and free of
 //! contradictions; one that went through [`PolicyFile::passed`] does what its tests say.
 
+mod export;
 mod show;
 mod text;
 mod trial;
@@ -17,6 +18,7 @@ use shared::time::Timestamp;
 
 use crate::error::CaError;
 
+pub use export::{Export, Format, Subject, export};
 pub use show::{to_value, to_yaml};
 pub use trial::{Outcome, Trial};
 
