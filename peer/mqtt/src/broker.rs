@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::limits;
 use crate::message::{Message, SessionId};
 use crate::publication::Publication;
+use crate::queue::Total;
 use crate::receipt::Receipt;
 use crate::retained::{RetainedBounds, Shelf};
 use crate::route::{From, Route, Spread, Spreading, Topics};
@@ -101,8 +102,11 @@ struct Sessions {
     peers: BTreeSet<SessionId>,
     last_id: SessionId,
     last_connection: u64,
-    /// When to look at which session: its will, or its end.
+    /// When to look at which session: its will, or its end; and the same by session.
     due: BTreeSet<(Timestamp, SessionId)>,
+    due_of: BTreeMap<SessionId, Vec<Timestamp>>,
+    /// Bytes that wait in all of them.
+    queued: Total,
     /// Wills that wait (§3.1.3.2.2).
     wills: BTreeMap<SessionId, (Timestamp, Message)>,
 }

@@ -45,7 +45,7 @@ pub const QUEUE_COUNT_MAX: usize = 100_000;
 /// Bytes of those, unless configured.
 pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of all sessions' queues together, unless configured.
+/// Bytes of all sessions' queues together: in memory, whether they are on the disk too or not.
 pub const QUEUES_BYTES: usize = 256 * 1024 * 1024;
 
 /// Sessions, connected or not, unless configured: each costs about 2 KiB.
@@ -54,8 +54,8 @@ pub const SESSIONS: usize = 20_000;
 /// Subscriptions of one session: a fleet's backend has dozens, 100,000 are an attack.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// Subscriptions in all.
-pub const SUBSCRIPTIONS_ALL_MAX: usize = 1_000_000;
+/// Subscriptions in all: of the longest filters half a gibibyte.
+pub const SUBSCRIPTIONS_ALL_MAX: usize = 250_000;
 
 /// Octets of a client's identifier: the standard obliges to 23.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;

@@ -9,10 +9,12 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shared::time::Timestamp;
 
 use crate::codec::{PacketId, Qos};
+use crate::limits::QUEUE_COUNT_MAX;
 use crate::message::Message;
 use crate::receipt::Hold;
 
@@ -71,6 +73,24 @@ pub(crate) struct Queue {
     /// Slots that were sent in this connection.
     sent: usize,
     bytes: usize,
+    /// Bytes of all queues together.
+    total: Total,
+}
+
+/// What several queues hold together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Total(Arc<AtomicUsize>);
+
+impl Total {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.lose(self.bytes);
+    }
 }
 
 impl Queue {
@@ -83,29 +103,58 @@ impl Queue {
         self.bytes
     }
 
+    /// Counts what is in it with others from now on.
+    pub(crate) fn share(&mut self, total: &Total) {
+        let bytes = self.bytes;
+        self.lose(bytes);
+        self.total = total.clone();
+        self.gain(bytes);
+    }
+
+    pub(crate) const fn total(&self) -> &Total {
+        &self.total
+    }
+
+    fn gain(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.total.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn lose(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Appends a message; gives its place.
     pub(crate) fn push(&mut self, item: Item) -> u64 {
-        self.bytes += item.message.bytes();
+        self.gain(item.message.bytes());
         self.slots.push_back(Slot::Waiting(item));
         self.first + self.slots.len() as u64 - 1
     }
 
-    /// Puts back what a file held; places come in order.
-    pub(crate) fn recall(&mut self, place: u64, item: Option<Item>) {
+    /// Puts back what a file held; places come in order. `None` if it cannot be: a gap that no
+    /// queue makes.
+    pub(crate) fn recall(&mut self, place: u64, item: Option<Item>) -> Option<()> {
         if self.slots.is_empty() {
             self.first = place;
+        }
+        let gap = place.checked_sub(self.first + self.slots.len() as u64)?;
+        if gap > QUEUE_COUNT_MAX as u64 + IDS {
+            return None;
         }
         while self.first + (self.slots.len() as u64) < place {
             self.slots.push_back(Slot::Over);
         }
-        self.slots.push_back(match item {
+        let slot = match item {
             Some(item) => {
-                self.bytes += item.message.bytes();
+                self.gain(item.message.bytes());
                 // It may have been sent before the restart.
                 Slot::Sent(item)
             }
             None => Slot::Released { saved: true },
-        });
+        };
+        self.slots.push_back(slot);
+        Some(())
     }
 
     /// A new connection: what is under way is sent again from the front.
@@ -135,8 +184,8 @@ impl Queue {
                 _ => None,
             };
             if let Some((bytes, saved)) = lapsed {
-                self.bytes -= bytes;
                 *slot = Slot::Over;
+                self.lose(bytes);
                 expired(place, saved);
                 continue;
             }
@@ -173,7 +222,7 @@ impl Queue {
             _ => return Acked::Unknown,
         };
         *slot = Slot::Over;
-        self.bytes -= bytes;
+        self.lose(bytes);
         self.trim();
         Acked::Over { place, saved }
     }
@@ -187,7 +236,7 @@ impl Queue {
             _ => return Acked::Unknown,
         };
         *slot = Slot::Released { saved };
-        self.bytes -= bytes;
+        self.lose(bytes);
         Acked::Released { place, saved }
     }
 
@@ -348,11 +397,32 @@ mod tests {
     #[test]
     fn it_comes_back_from_a_file() {
         let mut queue = Queue::default();
-        queue.recall(7, Some(item("7", Qos::AtLeastOnce)));
-        queue.recall(9, None);
-        queue.recall(10, Some(item("10", Qos::ExactlyOnce)));
+        queue.recall(7, Some(item("7", Qos::AtLeastOnce))).unwrap();
+        queue.recall(9, None).unwrap();
+        queue.recall(10, Some(item("10", Qos::ExactlyOnce))).unwrap();
+        assert!(queue.recall(10, None).is_none(), "it is there");
+        assert!(queue.recall(u64::MAX, None).is_none(), "no queue is so long");
         assert_eq!(sent(&mut queue, 9), [(8, true), (10_010, false), (11, true)]);
         assert_eq!(queue.push(item("11", Qos::AtLeastOnce)), 11);
+    }
+
+    #[test]
+    fn what_is_in_it_counts_with_others_until_it_is_gone() {
+        let total = Total::default();
+        let (mut one, mut other) = (Queue::default(), Queue::default());
+        one.push(item("1", Qos::AtLeastOnce));
+        for queue in [&mut one, &mut other] {
+            queue.share(&total);
+            queue.push(item("2", Qos::AtLeastOnce));
+        }
+        assert_eq!(total.bytes(), one.bytes() + other.bytes());
+        sent(&mut one, 9);
+        assert!(matches!(one.finish(id(1), Qos::AtLeastOnce), Acked::Over { .. }));
+        assert_eq!(total.bytes(), one.bytes() + other.bytes());
+        drop(one);
+        assert_eq!(total.bytes(), other.bytes());
+        drop(other);
+        assert_eq!(total.bytes(), 0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::codec::{Options, Outgoing, PacketId, Qos, Reason, Version, encode_pub
 use crate::few::Few;
 use crate::identity::Identity;
 use crate::journal::{Change, Journal, Table, key};
-use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX};
+use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX, QUEUES_BYTES};
 use crate::message::{Message, SessionId};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
@@ -136,7 +136,8 @@ impl Aliases {
         }
         let next = u16::try_from(self.known.len()).ok()?.checked_add(1)?;
         (next <= self.max).then(|| {
-            self.known.insert(topic.clone(), next);
+            // Its own bytes: the buffer that it was read into is not held on to.
+            self.known.insert(ByteString::from(&**topic), next);
             (next, true)
         })
     }
@@ -236,7 +237,9 @@ impl Session {
         if online.lagging || (online.out.len() < OUT_BYTES_HIGH / 2 && !behind) {
             return true;
         }
-        online.held.push(waker.clone());
+        if !online.held.iter().any(|held| held.will_wake(waker)) {
+            online.held.push(waker.clone());
+        }
         false
     }
 
@@ -308,7 +311,8 @@ impl Session {
 
 impl Inside {
     fn is_full(&self, more: usize) -> bool {
-        self.queue.len() >= QUEUE_COUNT_MAX || self.queue.bytes() + more > self.bytes_max
+        let all = self.queue.total().bytes() + more > QUEUES_BYTES;
+        all || self.queue.len() >= QUEUE_COUNT_MAX || self.queue.bytes() + more > self.bytes_max
     }
 
     pub(crate) fn wake(&mut self) {

@@ -27,8 +27,7 @@ impl Broker {
                 let session = self.sessions().by_id.get(&id).map(Arc::clone)?;
                 // An empty row: PUBREC came, the message itself was not needed again.
                 let item = if value.is_empty() { None } else { Some(Item::from_row(value)?) };
-                session.lock().queue.recall(place, item);
-                Some(())
+                session.lock().queue.recall(place, item)
             }
             Table::Received => {
                 let (id, packet_id) = parts(key)?;
@@ -72,7 +71,7 @@ impl Broker {
         };
         let mut sessions = self.sessions();
         let session = sessions.add(id, owner, kind, inside);
-        sessions.due.insert((over, id));
+        sessions.look_at(id, over);
         drop(sessions);
         let kept: Vec<_> = session.lock().subscriptions.values().cloned().collect();
         let mut topics = self.topics_mut();

@@ -179,14 +179,14 @@ impl Broker {
                 fired = Some(message);
             } else {
                 let at = now.plus_s(i64::from(delay_s.min(expiry_s)));
-                sessions.due.insert((at, session.id));
+                sessions.look_at(session.id, at);
                 sessions.wills.insert(session.id, (at, (*message).clone()));
             }
         }
         if expiry_s == 0 {
             self.end(&mut sessions, session);
         } else {
-            sessions.due.insert((now.plus_s(i64::from(expiry_s)), session.id));
+            sessions.look_at(session.id, now.plus_s(i64::from(expiry_s)));
         }
         drop(sessions);
         if let Some(message) = fired {
@@ -403,8 +403,9 @@ impl Sessions {
         id: u64,
         owner: Owner,
         kind: Kind,
-        inside: Inside,
+        mut inside: Inside,
     ) -> Arc<Session> {
+        inside.queue.share(&self.queued);
         let inside = Mutex::new(inside);
         let session = Arc::new(Session { id, owner: owner.clone(), kind, inside });
         if kind == Kind::Peer {
@@ -416,8 +417,15 @@ impl Sessions {
         session
     }
 
+    pub(super) fn look_at(&mut self, id: u64, at: Timestamp) {
+        self.due.insert((at, id));
+        self.due_of.entry(id).or_default().push(at);
+    }
+
     fn forget_due(&mut self, id: u64) {
-        self.due.retain(|(_, session)| *session != id);
+        for at in self.due_of.remove(&id).unwrap_or_default() {
+            self.due.remove(&(at, id));
+        }
     }
 }
 
