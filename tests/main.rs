@@ -46,6 +46,7 @@ mod renewal;
 mod renewed;
 mod restart;
 mod revoked;
+mod rust_client;
 mod skewed;
 mod soak;
 mod suspended;
