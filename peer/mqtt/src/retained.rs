@@ -174,10 +174,12 @@ impl Shelf {
         self.topics.iter()
     }
 
-    /// How many messages there are, without those that were cleared.
+    /// How many messages of programs there are, without those that were cleared.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.topics.values().filter(|retained| retained.message.is_some()).count()
+        let own = |topic: &ByteString| topic.starts_with('$');
+        let all = self.topics.iter();
+        all.filter(|(topic, retained)| !own(topic) && retained.message.is_some()).count()
     }
 }
 

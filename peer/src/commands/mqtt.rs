@@ -90,7 +90,7 @@ pub(super) fn publish(desk: &Desk, args: &PubArgs) -> Result<(), Fault> {
         acknowledged(&mut caller, qos).await
     })?;
     if said.is_error() {
-        let what = format!("{} was not published: {said:?}", escape(&args.topic));
+        let what = format!("{} was not published: {said}", escape(&args.topic));
         return Err(Fault::refused(what).hint("who may publish: peer policy show BUNDLE"));
     }
     let heard = said != Reason::NoMatchingSubscribers;
@@ -163,7 +163,7 @@ pub(super) fn subscribe(desk: &Desk, args: &SubArgs) -> Result<(), Fault> {
     })?;
     match refused {
         None => Ok(()),
-        Some(reason) => Err(Fault::refused(format!("the subscription was refused: {reason:?}"))
+        Some(reason) => Err(Fault::refused(format!("the subscription was refused: {reason}"))
             .hint("who may subscribe: peer policy show BUNDLE")),
     }
 }

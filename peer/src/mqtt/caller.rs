@@ -24,7 +24,7 @@ pub enum CallError {
     #[error("what came is no MQTT: {0}")]
     Decode(#[from] mqtt::codec::DecodeError),
     /// The other side said no.
-    #[error("refused with {0:?}")]
+    #[error("the peer refuses it: {0}")]
     Refused(mqtt::codec::Reason),
     /// It said something else than was asked for.
     #[error("an unexpected answer")]

@@ -1,5 +1,7 @@
 //! Reason codes (MQTT 5.0 §2.4) and the return codes they are to MQTT 3 (MQTT 3.1.1 §3.2.2.3).
 
+use std::fmt;
+
 /// Why, or how it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -138,6 +140,19 @@ const ALL: [Reason; 43] = [
     Reason::SubscriptionIdentifiersNotSupported,
     Reason::WildcardSubscriptionsNotSupported,
 ];
+
+/// The standard's name, in small letters: `topic name invalid`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, letter) in format!("{self:?}").chars().enumerate() {
+            if index > 0 && letter.is_ascii_uppercase() {
+                f.write_str(" ")?;
+            }
+            write!(f, "{}", letter.to_ascii_lowercase())?;
+        }
+        Ok(())
+    }
+}
 
 impl Reason {
     /// Reads an octet.
