@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a [`NodeConfig`] that was read is complete, and every value within its bounds.
 
+mod bridge;
 mod mqtt;
 mod template;
 
@@ -23,6 +24,7 @@ use crate::limits::{
 use peer_core::CircuitBounds;
 use peer_core::limits::{CIRCUITS_MAX, FULL_MESH, FULL_MESH_MAX};
 
+pub use bridge::{Bridge, EngineUrl};
 pub use mqtt::{Mqtt, MqttDoors};
 pub use template::Template;
 
@@ -183,6 +185,8 @@ pub struct NodeConfig {
     pub keep_key: bool,
     /// The MQTT endpoint.
     pub mqtt: Mqtt,
+    /// Engines that topics are exchanged with.
+    pub bridges: Vec<Bridge>,
 }
 
 #[derive(Deserialize)]
@@ -216,6 +220,8 @@ struct Text {
     keep_key: bool,
     #[serde(default)]
     mqtt: mqtt::MqttText,
+    #[serde(default)]
+    bridge: Vec<bridge::BridgeText>,
 }
 
 #[derive(Deserialize, Default)]
@@ -372,6 +378,7 @@ impl NodeConfig {
             authority: text.authority.into_iter().map(|at| at.0).collect(),
             keep_key: text.keep_key,
             mqtt: text.mqtt.check()?,
+            bridges: bridge::check(text.bridge)?,
         })
     }
 }

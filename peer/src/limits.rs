@@ -210,3 +210,21 @@ pub const MQTT_SESSIONS_SHOWN: usize = 200;
 pub const MQTT_USERS_MAX: usize = 1024;
 /// MQTT connections that have not said CONNECT, besides those of sessions.
 pub const MQTT_STRANGERS_MAX: usize = 1024;
+
+/// Bridges in `node.yaml`: a site has one engine or two.
+pub const BRIDGES_MAX: usize = 16;
+/// Bytes of an engine's name: with what precedes it, it fits a client identifier.
+pub const BRIDGE_NAME_BYTES_MAX: usize = 128;
+/// How long a bridge's sessions outlast their connections unless `node.yaml` says otherwise, in
+/// seconds: a day of repair.
+pub const BRIDGE_EXPIRY_S: u32 = 86_400;
+/// Bytes of a file with a bridge's password.
+pub const BRIDGE_PASSWORD_BYTES_MAX: usize = 4096;
+/// Bytes of a file with roots for an engine's certificate: a system's whole bundle has 250 KiB.
+pub const BRIDGE_ROOTS_BYTES_MAX: usize = 1024 * 1024;
+/// How long a bridge waits before its second attempt; each further wait is twice as long.
+pub const BRIDGE_WAIT_MIN: Duration = Duration::from_millis(250);
+/// And at most: an engine that is back is found within a minute.
+pub const BRIDGE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// A bridge that was up for so long begins with the shortest wait again.
+pub const BRIDGE_STEADY: Duration = Duration::from_secs(10);

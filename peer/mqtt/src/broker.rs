@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** what the tree of topics holds is what the sessions hold.
 
+mod bridging;
 mod figures;
 mod peers;
 mod recall;

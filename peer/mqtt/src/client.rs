@@ -47,6 +47,8 @@ pub struct Door {
     pub since: Option<Timestamp>,
     /// Whether it is a link, and the other side a peer.
     pub peer: bool,
+    /// Whether it is this peer's own bridge.
+    pub bridge: bool,
 }
 
 /// What to do with the connection after the output is written.

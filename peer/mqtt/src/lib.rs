@@ -4,6 +4,7 @@
 //! shared between connections stands behind locks of the standard library, because one connection
 //! hands a message to another without asking a third.
 
+mod bridge;
 mod broker;
 mod client;
 pub mod codec;
@@ -27,6 +28,7 @@ mod topic;
 mod trie;
 mod uplink;
 
+pub use bridge::{BRIDGE_CLIENT, Half, Password, Side, Tally, Terms, span};
 pub use broker::{Barred, Bounds, Broker, SessionView, Settings};
 pub use client::{Client, Door, State};
 pub use counters::{Counter, Counters};

@@ -131,3 +131,28 @@ pub const PEER_WINDOW_BYTES: usize = 1024 * 1024;
 /// Bytes that a peer may have said beyond what was taken before it is not believed any more: its
 /// window, one whole buffer, and packets of the largest size.
 pub const PEER_UNTAKEN_BYTES_MAX: usize = 6 * PEER_WINDOW_BYTES;
+
+/// Messages of QoS 1 and 2 that are under way in each direction of a bridge: at 20 ms to the
+/// engine 12,800 a second, and few enough to be said again after each break.
+pub const BRIDGE_WINDOW: u16 = 256;
+
+/// Places that a message may have been in: more bridges one behind the other are a mistake.
+pub const BRIDGE_HOPS_MAX: usize = 16;
+
+/// Octets that a bridge adds to a packet: a mark of two names, and a prefix.
+pub const BRIDGE_MARGIN_BYTES: u32 = 1024;
+
+/// The least that this peer is told that a bridge takes, whatever the engine says.
+pub const BRIDGE_PACKET_BYTES_MIN: u32 = 128;
+
+/// Octets of the prefix of a bridge, so that the margin has room for it.
+pub const BRIDGE_PREFIX_BYTES_MAX: usize = 256;
+
+/// Filters in each direction of a bridge: each message is looked up among them one by one.
+pub const BRIDGE_FILTERS_MAX: usize = 64;
+
+/// Silence after which an engine is dead, in seconds; it is asked after half of it.
+pub const BRIDGE_KEEP_ALIVE_S: u16 = 30;
+
+/// How long what is retained at an engine is waited for before ours is told, in ms.
+pub const BRIDGE_FENCE_MS: u64 = 5_000;

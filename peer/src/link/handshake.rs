@@ -9,8 +9,11 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use shared::name::NodeName;
 use shared::refusal::{Code, Refusal};
 use tls::{Dialler, Listener, Role, Verdict};
@@ -178,6 +181,19 @@ pub async fn meet(address: SocketAddr, home: SocketAddr) -> Result<TcpStream, Fa
     let met = timeout(limits::MEET, from_home(address, home)).await;
     let late = |_| Failure::neither(format!("nobody came within {:?}", limits::MEET)).at(address);
     met.map_err(late)?.map_err(|error| Failure::neither(error.to_string()).at(address))
+}
+
+/// Shakes hands with an engine of our own authority.
+pub(super) async fn secure_engine(
+    tcp: TcpStream,
+    name: ServerName<'static>,
+    (config, verdict): (Arc<ClientConfig>, Verdict),
+) -> Result<Secured, Failure> {
+    let mut door = Door::new(&tcp, Role::Dialler, verdict, Patience::default())?;
+    door.spoken = Some(Protocol::Mqtt);
+    let io = Guarded::new(tcp, door.kill.clone());
+    let shaking = TlsConnector::from(config).connect(name, io).into_fallible();
+    door.shake(shaking).await
 }
 
 /// One handshake.

@@ -10,6 +10,7 @@
 
 mod circuit;
 mod connect;
+mod engine;
 mod failure;
 mod gate;
 mod handshake;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use circuit::{Relay, Tunnel, reach};
 pub use connect::share_port;
+pub use engine::{dial_engine, dial_foreign, dial_plain};
 pub use failure::{By, Failure};
 pub use gate::{Bounds, Gate, Pass};
 pub use handshake::{

@@ -194,7 +194,7 @@ impl Shared {
         room: OwnedSemaphorePermit,
     ) {
         let (identity, users) = (self.own(), Arc::clone(&self.users));
-        let door = Door { identity, users, since: None, peer: false };
+        let door = Door { identity, users, since: None, peer: false, bridge: false };
         self.client(stream, door, &from).await;
         drop(room);
     }
@@ -233,7 +233,7 @@ impl Shared {
             let attributes = member.cert.attributes.clone();
             let identity = Arc::new(Identity { name, attributes });
             let since = Some(member.cert.not_before);
-            let door = Door { identity, users: Arc::default(), since, peer: false };
+            let door = Door { identity, users: Arc::default(), since, peer: false, bridge: false };
             self.client(secured.into_stream(), door, &remote.to_string()).await;
         }
         drop((guest, room));

@@ -63,6 +63,7 @@ impl Endpoint {
             users: Arc::default(),
             since: Some(member.cert.not_before),
             peer: true,
+            bridge: false,
         };
         let client = Client::new(Arc::clone(&broker), door, clock.now());
         let uplink = Uplink::new(broker, identity, heard);

@@ -66,10 +66,10 @@ pub const ALPN_MQTT: &[u8] = b"mqtt";
 type MemberJudge = Judge<Verified<Member>>;
 
 /// What dialling and listening have in common.
-struct Side {
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<Verifier>,
-    clock: Clock,
+pub(crate) struct Side {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) clock: Clock,
     identity: RwLock<Arc<CertifiedKey>>,
 }
 
@@ -86,7 +86,7 @@ impl Side {
         Ok(())
     }
 
-    fn present(&self) -> Result<Arc<Present>, TlsError> {
+    pub(crate) fn present(&self) -> Result<Arc<Present>, TlsError> {
         let identity = self.identity.read().map_err(|_| TlsError::Identity)?;
         Ok(Arc::new(Present(Arc::clone(&identity))))
     }
@@ -101,7 +101,7 @@ impl Side {
 }
 
 /// Makes configurations for dialling.
-pub struct Dialler(Side);
+pub struct Dialler(pub(crate) Side);
 
 impl Dialler {
     /// Sets up dialling with an identity.
@@ -282,7 +282,7 @@ fn certified(
 }
 
 #[derive(Debug)]
-struct Present(Arc<CertifiedKey>);
+pub(crate) struct Present(Arc<CertifiedKey>);
 
 impl Present {
     /// The certificate, DER.

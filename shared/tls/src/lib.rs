@@ -4,7 +4,8 @@
 //! the two programs because both dial: a rule about who is let in must not be written twice.
 //!
 //! What is decided here, for both directions: TLS 1.3 only, mutual, hybrid post-quantum key
-//! exchange first, no tickets, no session storage, no early data, no SNI, our own verifier.
+//! exchange first, no tickets, no session storage, no early data, no SNI, our own verifier (but for
+//! `engine.rs`: servers that are no peers).
 //! Resumption is off because a resumed handshake calls no verifier: a revoked node would come back
 //! by its ticket.
 //!
@@ -13,6 +14,7 @@
 mod alert;
 mod config;
 mod door;
+mod engine;
 mod verdict;
 
 pub use alert::{Role, refusal_of};

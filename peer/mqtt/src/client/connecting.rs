@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::time::{Now, Timestamp};
 
 use super::{Client, Open, Stop, stop};
+use crate::bridge::BRIDGE_CLIENT;
 use crate::broker::{Opened, PEER_CLIENT};
 use crate::codec::{ConnAck, Connect, Granted, Packet, Reason, Version, encode};
 use crate::identity::Identity;
@@ -28,6 +29,10 @@ impl Client {
         let reserved = connect.client_id.starts_with(PEER_CLIENT);
         if reserved != self.door.peer {
             let what = "a client identifier that is kept for peers";
+            return Err(stop(Reason::ClientIdentifierNotValid, what));
+        }
+        if connect.client_id.starts_with(BRIDGE_CLIENT) != self.door.bridge {
+            let what = "a client identifier that is kept for bridges";
             return Err(stop(Reason::ClientIdentifierNotValid, what));
         }
         let kind = if self.door.peer { Kind::Peer } else { Kind::Client };

@@ -117,7 +117,7 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
         Packet::PubRec(said) => return ack(out, 0x50, said, version),
         Packet::PubRel(said) => return ack(out, 0x62, said, version),
         Packet::PubComp(said) => return ack(out, 0x70, said, version),
-        Packet::Connect(said) => connect(&mut body, said),
+        Packet::Connect(said) => connect(&mut body, said, &[]),
         Packet::ConnAck(said) => conn_ack(&mut body, said, version),
         Packet::Subscribe(said) => subscribe(&mut body, said, version),
         Packet::SubAck(said) => sub_ack(&mut body, 0x90, said, version),
@@ -131,6 +131,13 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
     out.push(head);
     varint(out, body.len());
     out.extend_from_slice(&body);
+}
+
+/// Appends a CONNECT with a password, if it says that it has one.
+pub fn encode_connect(said: &Connect, password: &[u8], out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    out.push(connect(&mut body, said, password));
+    section(out, &body);
 }
 
 /// One for each PUBLISH that is acknowledged: as short as it may be, and without an allocation.
@@ -154,7 +161,7 @@ fn ack(out: &mut Vec<u8>, head: u8, ack: &Ack, version: Version) {
     }
 }
 
-fn connect(body: &mut Vec<u8>, connect: &Connect) -> u8 {
+fn connect(body: &mut Vec<u8>, connect: &Connect, password: &[u8]) -> u8 {
     let (name, level) = match connect.version {
         Version::V31 => ("MQIsdp", 3),
         Version::V311 => ("MQTT", 4),
@@ -190,7 +197,7 @@ fn connect(body: &mut Vec<u8>, connect: &Connect) -> u8 {
         text(body, username);
     }
     if connect.has_password {
-        body.extend_from_slice(&[0, 0]);
+        binary(body, password);
     }
     0x10
 }

@@ -14,15 +14,17 @@ mod read;
 mod reason;
 mod subscribe;
 mod text;
+mod user;
 
 pub use decode::Decoder;
-pub use encode::{Outgoing, encode, encode_publish, publish_bytes};
+pub use encode::{Outgoing, encode, encode_connect, encode_publish, publish_bytes};
 pub use error::DecodeError;
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Granted, Options, Packet, PacketId, Publish, Qos,
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, Will,
 };
 pub use reason::Reason;
+pub use user::{push_user_property, user_properties};
 
 #[cfg(test)]
 mod tests;

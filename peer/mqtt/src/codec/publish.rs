@@ -19,7 +19,7 @@ use super::reason::Reason;
 use super::text;
 
 /// What a PUBLISH may have, and what a will (§2.2.2.2).
-const PUBLISH: Set = Set::of(&[
+pub(super) const PUBLISH: Set = Set::of(&[
     id::PAYLOAD_FORMAT,
     id::MESSAGE_EXPIRY,
     id::CONTENT_TYPE,
