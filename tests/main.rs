@@ -16,6 +16,7 @@ mod beside;
 mod besieged;
 mod blind;
 mod bounds;
+mod bridge;
 mod burst;
 mod corpus;
 mod cut_off;

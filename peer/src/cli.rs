@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a command that runs has arguments that make sense by themselves.
 
+mod bridge;
 mod mail;
 mod mqtt;
 mod running;
@@ -19,6 +20,7 @@ use shared::presence::is_address;
 use shared::time::parse_duration_s;
 use shared::wire::{Number, Priority};
 
+pub(crate) use bridge::{BridgeCheckArgs, BridgeCommand};
 pub(crate) use mail::{InboxArgs, PingArgs};
 pub(crate) use mqtt::{MqttCommand, PubArgs, SubArgs};
 pub(crate) use running::{JoinArgs, Log, RunArgs, RunningArgs};
@@ -92,6 +94,9 @@ pub(crate) enum Command {
     /// MQTT at this peer.
     #[command(subcommand)]
     Mqtt(MqttCommand),
+    /// The same topics at an existing MQTT engine.
+    #[command(subcommand)]
+    Bridge(BridgeCommand),
     /// Publish something.
     #[command(
         name = "pub",

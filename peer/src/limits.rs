@@ -222,6 +222,8 @@ pub const BRIDGE_EXPIRY_S: u32 = 86_400;
 pub const BRIDGE_PASSWORD_BYTES_MAX: usize = 4096;
 /// Bytes of a file with roots for an engine's certificate: a system's whole bundle has 250 KiB.
 pub const BRIDGE_ROOTS_BYTES_MAX: usize = 1024 * 1024;
+/// Roots in such a file.
+pub const BRIDGE_ROOTS_MAX: usize = 512;
 /// How long a bridge waits before its second attempt; each further wait is twice as long.
 pub const BRIDGE_WAIT_MIN: Duration = Duration::from_millis(250);
 /// And at most: an engine that is back is found within a minute.

@@ -17,6 +17,7 @@
 pub mod adversary;
 pub mod caller;
 pub mod daemon;
+pub mod engine;
 pub mod ground;
 pub mod judge;
 pub mod lan;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 pub use adversary::{Credentials, Forge};
 pub use caller::Caller;
 pub use daemon::Peer;
+pub use engine::Engine;
 pub use lan::Switch;
 pub use middle::Middle;
 pub use mole::{Mole, Plan};

@@ -5,9 +5,9 @@
 //! acknowledgements come back the same way. If one connection breaks, both end, and both sessions
 //! go on with the next.
 //!
-//! Call order: [`span`] gives the two halves; each is served as a [`crate::Client`] is. The engine is
-//! greeted first and this peer with what the engine grants, so neither is ever sent more than it
-//! takes.
+//! Call order: [`span`] gives the two halves; each is served as a [`crate::Client`] is. The engine
+//! is greeted first and this peer with what the engine grants, so neither is ever sent more than
+//! it takes.
 //!
 //! **Invariant:** nothing is acknowledged before the other side has acknowledged it, but for what
 //! is not carried at all.
@@ -228,7 +228,8 @@ impl Span {
             Packet::PingResp => self.check_fence(now),
             Packet::UnsubAck(_) => {}
             Packet::Disconnect(said) => {
-                let words = said.reason_string.map(|words| format!(": {words}")).unwrap_or_default();
+                let words =
+                    said.reason_string.map(|words| format!(": {words}")).unwrap_or_default();
                 self.over(format!("{} ended it: {}{words}", name(side), said.reason));
             }
             _ => self.over(format!("{} says what no server does", name(side))),
@@ -253,7 +254,8 @@ impl Span {
         self.was_there = ack.session_present;
         self.granted = ack.granted.clone();
         self.keep_alive_s = ack.granted.keep_alive_s.unwrap_or(BRIDGE_KEEP_ALIVE_S);
-        if let Some(bytes) = ack.granted.packet_bytes_max.and_then(|max| usize::try_from(max).ok()) {
+        if let Some(bytes) = ack.granted.packet_bytes_max.and_then(|max| usize::try_from(max).ok())
+        {
             self.remote.packet_bytes_max = bytes.min(self.remote.packet_bytes_max);
         }
         if !ack.session_present {
@@ -301,9 +303,10 @@ impl Span {
         };
         if ack.packet_id == FIRST {
             let answers = filters.iter().zip(&ack.reasons);
-            let refused = answers.filter(|(_, reason)| reason.is_error()).map(|(filter, reason)| {
-                format!("{} refuses the filter {}: {reason}", name(side), filter.as_str())
-            });
+            let refused =
+                answers.filter(|(_, reason)| reason.is_error()).map(|(filter, reason)| {
+                    format!("{} refuses the filter {}: {reason}", name(side), filter.as_str())
+                });
             self.tally.refuse_filters(refused);
         }
         if side == Side::Remote {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** data goes to stdout, talk to stderr; `--json` prints JSON values, one a line.
 
+mod bridge;
 mod cert;
 mod evidence;
 mod feed;
@@ -26,7 +27,8 @@ use peer::control::{Client, Request};
 use serde_json::json;
 
 use crate::cli::{
-    Cli, Command, FeedCommand, MqttCommand, OutboxCommand, PolicyCommand, ReceiptCommand,
+    BridgeCommand, Cli, Command, FeedCommand, MqttCommand, OutboxCommand, PolicyCommand,
+    ReceiptCommand,
 };
 
 /// What every command gets.
@@ -66,6 +68,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         },
         Command::Receipt(ReceiptCommand::Verify(args)) => outbox::verify(&desk, args),
         Command::Mqtt(MqttCommand::Status(args)) => mqtt::status(&desk, args),
+        Command::Bridge(BridgeCommand::Status(args)) => bridge::status(&desk, args),
+        Command::Bridge(BridgeCommand::Check(args)) => bridge::try_out(&desk, args),
         Command::Pub(args) => mqtt::publish(&desk, args),
         Command::Sub(args) => mqtt::subscribe(&desk, args),
         Command::Ping(args) => send::ping(&desk, args),

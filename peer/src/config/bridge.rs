@@ -43,8 +43,7 @@ impl EngineUrl {
         };
         let usual = if tls { 8883 } else { 1883 };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let whole =
-            if is_address(rest) { rest.to_owned() } else { format!("{rest}:{usual}") };
+        let whole = if is_address(rest) { rest.to_owned() } else { format!("{rest}:{usual}") };
         let split = is_address(&whole).then(|| whole.rsplit_once(':')).flatten();
         let (host, port) = split.ok_or("a URL is mqtt://HOST:PORT or mqtts://HOST:PORT")?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -211,7 +210,8 @@ impl BridgeText {
             bridge.name = name;
         }
         let strange = |letter: char| letter.is_control() || letter.is_whitespace();
-        if !(1..=BRIDGE_NAME_BYTES_MAX).contains(&bridge.name.len()) || bridge.name.contains(strange)
+        if !(1..=BRIDGE_NAME_BYTES_MAX).contains(&bridge.name.len())
+            || bridge.name.contains(strange)
         {
             return Err(format!("name: 1 to {BRIDGE_NAME_BYTES_MAX} bytes without blanks"));
         }
@@ -224,15 +224,18 @@ impl BridgeText {
         if let Some(text) = self.session_expiry {
             let s = parse_duration_s(&text).and_then(|s| u32::try_from(s).ok());
             let s = s.filter(|s| (1..=SESSION_EXPIRY_MAX_S).contains(s));
-            bridge.session_expiry_s = s.ok_or("session-expiry: such as 90s, 24h or 7d, up to 30d")?;
+            bridge.session_expiry_s =
+                s.ok_or("session-expiry: such as 90s, 24h or 7d, up to 30d")?;
         }
         if !bridge.url.tls && (self.ca.is_some() || self.server_name.is_some()) {
             return Err("ca and server-name go with mqtts:// only".to_owned());
         }
         if !bridge.url.tls && !bridge.url.stays_here() && !self.insecure {
-            return Err("mqtt:// to another machine has no TLS, and everybody on the way may read \
+            return Err(
+                "mqtt:// to another machine has no TLS, and everybody on the way may read \
                         and change what it carries; use mqtts://, or say `insecure: true`"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         if let Some(name) = self.server_name {
             bridge.server_name = name;

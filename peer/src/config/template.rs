@@ -83,6 +83,8 @@ impl fmt::Display for Template {
              # Programs that speak MQTT come in here (docs/mqtt.md): on this machine, or with a\n\
              # certificate from anywhere.\n\
              # mqtt: {{listen: \"127.0.0.1:1883\", tls: \"0.0.0.0:8883\"}}\n\
+             # And the same topics at an existing engine:\n\
+             # bridge: [{{url: \"mqtts://mq.example:8883\", in: [\"a/#\"], out: [\"b/#\"]}}]\n\
              \n\
              feed:\n\
              \x20 # When the revocation list is older than the authority promised:\n\

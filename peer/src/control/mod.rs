@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** who can open the socket could as well read the key beside it.
 
+pub mod bridge;
 pub mod client;
 pub mod mqtt;
 pub mod nodes;

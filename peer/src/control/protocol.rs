@@ -13,6 +13,7 @@ use shared::name::{NetworkName, NodeName};
 use shared::refusal::Code;
 use shared::time::Timestamp;
 
+use super::bridge::BridgeStatus;
 use super::mqtt::MqttStatus;
 use super::nodes::{NodeStatus, Way};
 use super::policy::{PolicyStatus, Why};
@@ -63,6 +64,8 @@ pub enum Request {
     },
     /// The MQTT endpoint: one [`Reply::Mqtt`].
     Mqtt,
+    /// Its bridges: [`Reply::Bridge`] for each.
+    Bridges,
     /// Receipts that came: [`Reply::Receipt`] for each.
     Receipts,
     /// Measures the way to a node: [`Reply::Pong`] for each.
@@ -116,6 +119,8 @@ pub enum Reply {
     Policy(PolicyStatus),
     /// The MQTT endpoint.
     Mqtt(Box<MqttStatus>),
+    /// A bridge.
+    Bridge(Box<BridgeStatus>),
     /// Whether somebody may, and by which rule.
     Why(Why),
     /// What became of a message.

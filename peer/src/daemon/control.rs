@@ -183,6 +183,19 @@ impl Desk {
         }
     }
 
+    async fn tell_mqtt(&self, replies: &mut Replier) -> Result<(), Fault> {
+        let endpoint = self.mqtt.as_ref().ok_or_else(no_mqtt)?;
+        replies.send(&Reply::Mqtt(Box::new(endpoint.status()))).await?;
+        Ok(())
+    }
+
+    async fn tell_bridges(&self, replies: &mut Replier) -> Result<(), Fault> {
+        for bridge in self.mqtt.iter().flat_map(|mqtt| mqtt.bridges()) {
+            replies.send(&Reply::Bridge(Box::new(bridge))).await?;
+        }
+        Ok(())
+    }
+
     async fn import(&self, path: &std::path::Path) -> Result<(u64, bool), Fault> {
         let bytes = host::files::read_bounded(path, FEED_FILE_BYTES_MAX)?;
         let update = read_file(&bytes).ok_or_else(|| {
@@ -243,10 +256,8 @@ impl Handler for Desk {
                 let found = self.outbox.remove(number, host::clock::wall()).await?;
                 replies.send(&Reply::Cleared { count: u64::from(found) }).await?;
             }
-            Request::Mqtt => {
-                let endpoint = self.mqtt.as_ref().ok_or_else(no_mqtt)?;
-                replies.send(&Reply::Mqtt(Box::new(endpoint.status()))).await?;
-            }
+            Request::Mqtt => self.tell_mqtt(replies).await?,
+            Request::Bridges => self.tell_bridges(replies).await?,
             Request::Receipts => self.list_receipts(replies).await?,
             Request::Ping { to, count } => {
                 for seq in 1..=count.min(PINGS_MAX) {

@@ -43,7 +43,7 @@ use crate::config::{Lan, MqttDoors};
 use crate::control::Server;
 use crate::inbox::Inbox;
 use crate::link::{Bounds, Gate};
-use crate::mqtt::{Endpoint, Opening};
+use crate::mqtt::{Endpoint, Opening, Plans};
 use crate::outbox::Outbox;
 use crate::state::State;
 
@@ -267,7 +267,7 @@ impl Parts {
         clock: Clock,
     ) -> Result<Option<Arc<Endpoint>>, Fault> {
         let config = bundle.config.mqtt.clone().with(doors);
-        if !config.is_on() {
+        if !config.is_on() && bundle.config.bridges.is_empty() {
             return Ok(None);
         }
         let opening = Opening {
@@ -279,6 +279,11 @@ impl Parts {
             policy: &node.policy(),
             verifier: Arc::clone(&bundle.verifier),
             listener: Arc::clone(&self.listener),
+            plans: Plans {
+                bridges: &bundle.config.bridges,
+                network: &bundle.config.network,
+                dialler: Arc::clone(&self.dialler),
+            },
             clock,
         };
         Endpoint::open(opening).await.map(|endpoint| Some(Arc::new(endpoint)))

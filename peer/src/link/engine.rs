@@ -17,11 +17,7 @@ use crate::limits;
 ///
 /// # Errors
 /// [`Failure`]; the engine's refusal of us comes with the first read.
-pub async fn dial_engine(
-    address: &str,
-    name: &str,
-    dialler: &Dialler,
-) -> Result<Secured, Failure> {
+pub async fn dial_engine(address: &str, name: &str, dialler: &Dialler) -> Result<Secured, Failure> {
     let config = dialler.engine_config(name).map_err(|e| Failure::neither(e.to_string()))?;
     let called = server_name(name)?;
     secure_engine(dial_plain(address).await?, called, config).await
@@ -56,6 +52,12 @@ pub async fn dial_plain(address: &str) -> Result<TcpStream, Failure> {
     tcp.set_nodelay(true).map_err(wrong)?;
     socket2::SockRef::from(&tcp).set_keepalive(true).map_err(wrong)?;
     Ok(tcp)
+}
+
+/// What an error of a connection that we made means.
+#[must_use]
+pub fn failure_of(error: &std::io::Error) -> Failure {
+    Failure::of_io(error, Role::Dialler)
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {

@@ -24,7 +24,7 @@ mod tests;
 
 pub use circuit::{Relay, Tunnel, reach};
 pub use connect::share_port;
-pub use engine::{dial_engine, dial_foreign, dial_plain};
+pub use engine::{dial_engine, dial_foreign, dial_plain, failure_of};
 pub use failure::{By, Failure};
 pub use gate::{Bounds, Gate, Pass};
 pub use handshake::{

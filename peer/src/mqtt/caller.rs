@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mqtt::codec::{ConnAck, Connect, Decoder, Packet, Version, encode};
+use mqtt::codec::{ConnAck, Connect, Decoder, Packet, Version, encode, encode_connect};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -50,11 +50,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// # Errors
     /// [`CallError`]
     pub async fn connect(stream: S, connect: Connect) -> Result<(Self, ConnAck), CallError> {
+        Self::connect_with(stream, connect, &[]).await
+    }
+
+    /// The same with a password, if the CONNECT says that it has one.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub async fn connect_with(
+        stream: S,
+        connect: Connect,
+        password: &[u8],
+    ) -> Result<(Self, ConnAck), CallError> {
         let version = connect.version;
         let decoder = Decoder::client(version);
         let (inbound, out) = (BytesMut::new(), Vec::new());
         let mut caller = Self { stream, decoder, version, inbound, out };
-        caller.say(&Packet::Connect(Box::new(connect)));
+        encode_connect(&connect, password, &mut caller.out);
         caller.flush().await?;
         let answer = timeout(CONNECT, caller.next()).await.map_err(|_| CallError::Silent(CONNECT));
         match answer?? {

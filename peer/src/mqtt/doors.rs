@@ -239,7 +239,12 @@ impl Shared {
         drop((guest, room));
     }
 
-    async fn client(&self, stream: impl AsyncRead + AsyncWrite + Unpin, door: Door, from: &str) {
+    pub(super) async fn client(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        door: Door,
+        from: &str,
+    ) {
         let name = Arc::clone(&door.identity.name);
         let client = Client::new(Arc::clone(&self.broker), door, self.clock.now());
         let client = serve(stream, client, self.clock).await;

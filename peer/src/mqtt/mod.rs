@@ -8,6 +8,7 @@
 //! **Invariant:** a connection that came by certificate ends within a moment of the end of that
 //! certificate's standing.
 
+mod bridge;
 mod caller;
 mod disk;
 mod doors;
@@ -34,11 +35,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::config;
+use crate::control::bridge::BridgeStatus;
 use crate::limits::MQTT_STRANGERS_MAX;
+use bridge::Bridges;
 use disk::Disk;
 use guests::Guests;
 use peering::Peers;
 
+pub(crate) use bridge::Plans;
+pub use bridge::{Checked, check, version_words};
 pub use caller::{CallError, Caller, plain_connect};
 use doors::Bound;
 pub use doors::SOCKET;
@@ -66,6 +71,8 @@ pub(crate) struct Opening<'o> {
     pub(crate) verifier: Arc<Verifier>,
     /// Shakes hands.
     pub(crate) listener: Arc<tls::Listener>,
+    /// Engines that topics are exchanged with.
+    pub(crate) plans: Plans<'o>,
     /// The daemon's.
     pub(crate) clock: Clock,
 }
@@ -77,6 +84,7 @@ pub(crate) struct Endpoint {
     doors: Vec<Bound>,
     shared: Arc<Shared>,
     peers: Peers,
+    bridges: Bridges,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -129,13 +137,21 @@ impl Endpoint {
         tasks.push(tokio::spawn(disk.run(Arc::clone(&broker))));
         tasks.push(tokio::spawn(look(Arc::clone(&shared))));
         tasks.push(tokio::spawn(tell(Arc::clone(&shared))));
-        Ok(Self { broker, doors, shared, peers: Peers::default(), tasks })
+        let (bridges, crossing) = Bridges::begin(opening.plans, &opening.folder, &shared).await?;
+        tasks.extend(crossing);
+        Ok(Self { broker, doors, shared, peers: Peers::default(), bridges, tasks })
     }
 
     /// Another policy holds.
     pub(crate) fn set_policy(&self, policy: &Policy) {
         let own = self.shared.own();
         self.broker.set_rights(Rights::new(policy, own.who()));
+        self.bridges.kick();
+    }
+
+    /// How the bridges are.
+    pub(crate) fn bridges(&self) -> Vec<BridgeStatus> {
+        self.bridges.status(self.shared.clock.now())
     }
 
     /// Our certificate says something else of us now.

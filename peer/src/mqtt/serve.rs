@@ -38,6 +38,8 @@ pub(super) trait Machine {
     fn next_deadline(&self) -> Option<Tick>;
     /// Time has passed.
     fn handle_timeout(&mut self, now: Now);
+    /// The connection failed; `handle_closed` comes next.
+    fn handle_failed(&mut self, _: &io::Error) {}
     /// The connection ended.
     fn handle_closed(&mut self, now: Now);
 }
@@ -110,9 +112,10 @@ where
         std::future::poll_fn(|cx| connection.poll(cx, alarm.as_mut())).await
     };
     let Connection { stream, mut machine, out, written, .. } = connection;
-    if ended.is_ok() {
+    match ended {
         // Boxed: it is needed once, and its place would be kept for the whole time.
-        Box::pin(hang_up(stream, out.get(written..).unwrap_or_default())).await;
+        Ok(()) => Box::pin(hang_up(stream, out.get(written..).unwrap_or_default())).await,
+        Err(error) => machine.handle_failed(&error),
     }
     machine.handle_closed(clock.now());
     machine

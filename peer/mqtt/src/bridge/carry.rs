@@ -1,8 +1,6 @@
 //! Messages and their acknowledgements on their way across.
 
-use crate::codec::{
-    Ack, Packet, Publish, Qos, Reason, Version, encode_publish, publish_bytes,
-};
+use crate::codec::{Ack, Packet, Publish, Qos, Reason, Version, encode_publish, publish_bytes};
 use crate::limits::OUT_BYTES_MAX;
 
 use super::mark::{Unfit, pass};

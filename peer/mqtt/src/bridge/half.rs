@@ -9,8 +9,8 @@ use shared::time::{Now, Tick};
 use super::{Side, Span};
 use crate::client::State;
 
-/// See above.
-#[derive(Debug)]
+/// See above; a clone is the same half, to look at.
+#[derive(Debug, Clone)]
 pub struct Half {
     span: Arc<Mutex<Span>>,
     side: Side,
@@ -23,6 +23,12 @@ impl Half {
 
     fn lock(&self) -> MutexGuard<'_, Span> {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which end it is at.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        self.side
     }
 
     /// Takes what was read; what has to wait stays in the buffer.

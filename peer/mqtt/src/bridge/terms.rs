@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use shared::policy::{Filter, matches, overlaps};
 
-use crate::codec::{Connect, Granted, Options, Qos, RetainHandling, Subscribe, Version};
+use crate::codec::{Connect, Granted, Options, PacketId, Qos, RetainHandling, Subscribe, Version};
 use crate::limits::{
     BRIDGE_KEEP_ALIVE_S, BRIDGE_MARGIN_BYTES, BRIDGE_PACKET_BYTES_MIN, BRIDGE_WINDOW,
     PACKET_BYTES_MAX,
@@ -90,7 +90,10 @@ impl Terms {
     #[must_use]
     pub fn both_ways(&self) -> Option<(&Filter, &Filter)> {
         self.incoming.iter().find_map(|one| {
-            self.outgoing.iter().find(|other| overlaps(one, other, literal)).map(|other| (one, other))
+            self.outgoing
+                .iter()
+                .find(|other| overlaps(one, other, literal))
+                .map(|other| (one, other))
         })
     }
 
@@ -121,6 +124,23 @@ impl Terms {
             has_password: self.password.is_some(),
             ..self.connect(&self.remote_id, anew)
         }
+    }
+
+    /// A CONNECT that leaves nothing behind, with its password.
+    #[must_use]
+    pub fn trial(&self) -> (Connect, Bytes) {
+        let client_id = ByteString::from(format!("{}-check", self.remote_id));
+        let connect = Connect { client_id, session_expiry_s: 0, ..self.remote_connect(true) };
+        (connect, self.password.clone().unwrap_or_default().0)
+    }
+
+    /// What makes this peer's session before the engine is reached for the first time, so that
+    /// what is said from now on waits for it.
+    #[must_use]
+    pub fn at_rest(&self) -> Option<(Connect, Subscribe)> {
+        let granted = Granted::default();
+        let subscribe = self.local_subscribe(super::FIRST, &granted, |_| false);
+        (!self.outgoing.is_empty()).then(|| (self.local_connect(&granted), subscribe))
     }
 
     /// Within what the engine grants.
@@ -156,7 +176,7 @@ impl Terms {
 
     /// What the engine is asked for. What is retained there is told at each connection where it has
     /// its only home there; where it has two, once: later it would undo what was said here.
-    pub(super) fn remote_subscribe(&self, packet_id: crate::codec::PacketId) -> Subscribe {
+    pub(super) fn remote_subscribe(&self, packet_id: PacketId) -> Subscribe {
         let filters = self.incoming.iter().map(|filter| {
             let handling = match self.goes_both_ways(filter, Side::Remote) {
                 true => RetainHandling::IfNew,
@@ -171,7 +191,7 @@ impl Terms {
     /// What this peer is asked for, `retained` if what is retained here is to be told.
     pub(super) fn local_subscribe(
         &self,
-        packet_id: crate::codec::PacketId,
+        packet_id: PacketId,
         granted: &Granted,
         retained: impl Fn(&Filter) -> bool,
     ) -> Subscribe {

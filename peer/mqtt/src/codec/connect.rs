@@ -224,6 +224,8 @@ fn granted_properties(body: &mut Body<'_>, granted: &mut Granted) -> Result<(), 
                 granted.qos_max = Some(if one { Qos::AtLeastOnce } else { Qos::AtMostOnce });
             }
             id::RETAIN_AVAILABLE => granted.no_retain = value.flag() == Some(false),
+            id::WILDCARDS_AVAILABLE => granted.no_wildcards = value.flag() == Some(false),
+            id::SHARED_AVAILABLE => granted.no_shared = value.flag() == Some(false),
             id::PACKET_BYTES_MAX => granted.packet_bytes_max = value.u32(),
             id::CLIENT_ID => granted.client_id = value.text().map(Into::into),
             id::ALIAS_MAX => granted.alias_max = value.u16(),

@@ -230,6 +230,8 @@ fn conn_ack(body: &mut Vec<u8>, ack: &ConnAck, version: Version) -> u8 {
         said.extend_from_slice(&[id::QOS_MAX, qos.bits()]);
     }
     flag_if(&mut said, id::RETAIN_AVAILABLE, granted.no_retain, 0);
+    flag_if(&mut said, id::WILDCARDS_AVAILABLE, granted.no_wildcards, 0);
+    flag_if(&mut said, id::SHARED_AVAILABLE, granted.no_shared, 0);
     u32_if(&mut said, id::PACKET_BYTES_MAX, granted.packet_bytes_max);
     text_property(&mut said, id::CLIENT_ID, granted.client_id.as_ref());
     u16_if(&mut said, id::ALIAS_MAX, granted.alias_max);

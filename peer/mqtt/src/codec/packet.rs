@@ -175,6 +175,10 @@ pub struct Granted {
     pub keep_alive_s: Option<u16>,
     /// Response Information.
     pub response_information: Option<ByteString>,
+    /// Wildcard Subscription Available, if they are not.
+    pub no_wildcards: bool,
+    /// Shared Subscription Available, if they are not.
+    pub no_shared: bool,
 }
 
 /// PUBLISH (§3.3), from a client or for one.

@@ -23,8 +23,13 @@ impl Link {
         let end = |rig: &Rig, peer: &Rig, heard: &Heard| {
             let who = identity(peer.broker.node().as_str());
             let since = Some(Timestamp::from_s(1));
-            let door =
-                Door { identity: Arc::clone(&who), users: Arc::default(), since, peer: true, bridge: false };
+            let door = Door {
+                identity: Arc::clone(&who),
+                users: Arc::default(),
+                since,
+                peer: true,
+                bridge: false,
+            };
             let client = Client::new(Arc::clone(&rig.broker), door, rig.now);
             let uplink = Uplink::new(Arc::clone(&rig.broker), who, heard.clone());
             (client, uplink, [BytesMut::new(), BytesMut::new()])
@@ -313,7 +318,8 @@ fn a_program_cannot_pass_for_a_peer_nor_a_peer_for_a_program() {
     let (_, ack) = pair.alice.connected_as("bob", &crate::rig::connect("$peer"));
     assert_eq!(ack.reason, Reason::ClientIdentifierNotValid);
     let who = identity("bob");
-    let door = Door { identity: who, users: Arc::default(), since: None, peer: true, bridge: false };
+    let door =
+        Door { identity: who, users: Arc::default(), since: None, peer: true, bridge: false };
     let mut client = Client::new(Arc::clone(&pair.alice.broker), door, pair.alice.now);
     let mut out = Vec::new();
     let greeting = mqtt::codec::Connect { client_id: "$peer".into(), ..lasting("x") };

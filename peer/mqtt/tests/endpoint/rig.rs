@@ -101,8 +101,13 @@ impl Rig {
 
     /// A connection of somebody, before it says anything.
     pub(crate) fn door(&self, who: &str) -> Line {
-        let door =
-            Door { identity: identity(who), users: Arc::default(), since: None, peer: false, bridge: false };
+        let door = Door {
+            identity: identity(who),
+            users: Arc::default(),
+            since: None,
+            peer: false,
+            bridge: false,
+        };
         let client = Client::new(Arc::clone(&self.broker), door, self.now);
         Line::new(client, Arc::clone(&self.broker), self.disk.clone())
     }

@@ -147,11 +147,11 @@ fn connack(version: Version) -> impl Strategy<Value = ConnAck> {
     let numbers =
         (any::<Option<u32>>(), option::of(1..=u16::MAX), option::of(low), option::of(1..=u32::MAX));
     let texts = (option::of(words()), option::of(words()), option::of(words()));
-    let more = (any::<Option<u16>>(), any::<Option<u16>>(), any::<bool>(), any::<bool>());
+    let more = (any::<Option<u16>>(), any::<Option<u16>>(), any::<[bool; 4]>());
     (numbers, texts, more, 0..6_u8).prop_map(move |(numbers, texts, more, code)| {
         let (session_expiry_s, receive_max, qos_max, packet_bytes_max) = numbers;
         let (client_id, reason_string, response_information) = texts;
-        let (alias_max, keep_alive_s, no_retain, present) = more;
+        let (alias_max, keep_alive_s, [no_retain, no_wildcards, no_shared, present]) = more;
         let granted = Granted {
             session_expiry_s,
             receive_max,
@@ -163,6 +163,8 @@ fn connack(version: Version) -> impl Strategy<Value = ConnAck> {
             reason_string,
             keep_alive_s,
             response_information,
+            no_wildcards,
+            no_shared,
         };
         let v5 = version == Version::V5;
         ConnAck {
