@@ -1,7 +1,7 @@
 //! The `bridge:` section of `node.yaml`: existing MQTT engines that topics are exchanged with.
 //!
-//! **Invariant:** what a [`Bridge`] would carry round in a circle was refused: before MQTT 5 no mark
-//! survives at an engine, so there no topic may go both ways.
+//! **Invariant:** what a [`Bridge`] would carry round in a circle was refused: before MQTT 5 no
+//! mark survives at an engine, so there no topic may go both ways.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! Bridges: the same topics at an existing MQTT engine (`bridge:` in `node.yaml`).
 //!
 //! What a bridge says, `mqtt::span` knows. Here it is given its two connections, one to our own
-//! endpoint through a pipe in memory, one to the engine, and others when these end. What comes in is
-//! published as this peer's own, and what goes out is subscribed as its own: the policy judges both.
+//! endpoint through a pipe in memory, one to the engine, and others when these end. What comes in
+//! is published as this peer's own, and what goes out is subscribed as its own: the policy judges
+//! both.
 //!
 //! **Invariant:** the waits between attempts grow to a bound, and are never the same at two peers.
 
