@@ -24,6 +24,7 @@ mod dates;
 mod day;
 mod demo;
 mod discovery;
+mod engines;
 mod feed;
 mod first_five_minutes;
 mod full;
