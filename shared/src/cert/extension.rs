@@ -11,10 +11,11 @@ use crate::limits::{GROUPS_MAX, ROLES_MAX};
 use crate::name::Label;
 
 /// The extension's object identifier, in the UUID-style arc 2.25 (ITU-T X.667) because the project
-/// holds no enterprise number; the value is a random 63-bit number.
-pub(crate) const OID: &[u64] = &[2, 25, 7_311_529_236_514_320_671, 1];
+/// holds no enterprise number; the value is a random 31-bit number. A longer one is allowed, but
+/// every program in Go (NATS, Caddy, Vault) refuses a certificate with it as malformed.
+pub(crate) const OID: &[u64] = &[2, 25, 995_209_503, 1];
 /// The same as text.
-pub const OID_TEXT: &str = "2.25.7311529236514320671.1";
+pub const OID_TEXT: &str = "2.25.995209503.1";
 
 /// What the authority says of a node beside its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
