@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mqtt::codec::{Connect, Qos, Reason, Version};
 use tests::engine::free_port;
-use tests::{Engine, Network, SOON, Speaker, wait_until};
+use tests::{Engine, Network, Peer, SOON, Speaker, wait_until};
 
 use crate::bridge::{bridge, bridges, program, text_of, wait_error, wait_up};
 
@@ -230,4 +230,68 @@ fn both_directions_with_nats() {
         heard.insert(late.text());
     }
     wait_until("all went out", SOON, || bridges(&alice)[0]["outgoing"].as_u64().unwrap() >= 104);
+}
+
+/// Publishes a policy that only those of a group have a part in, and gives it for NATS.
+fn nats_users(network: &Network) -> String {
+    let policy = POLICY.replace("from: any", "from: {groups: [sensors]}");
+    std::fs::write(network.path().join("policy.yaml"), policy).unwrap();
+    network.ca("policy push policy.yaml");
+    network.ca("policy export --format nats").out
+}
+
+#[test]
+fn the_same_certificates_and_permissions_at_nats() {
+    let network = Network::with(&["engine", "eve"]);
+    for node in ["alice", "bob"] {
+        network.ca(&format!("enroll {node} --groups sensors --out {node}.bundle"));
+    }
+    let bundle = network.bundle("engine");
+    let door = format!(
+        "tls {{ cert_file: \"{0}/id/node.crt\", key_file: \"{0}/id/node.key\", ca_file: \
+         \"{0}/trust.pem\", verify_and_map: true }}",
+        bundle.display()
+    );
+    let users = nats_users(&network);
+    let port = free_port();
+    let Some(engine) = Engine::nats(network.path(), port, &door, &users) else { return };
+    engine.accepts();
+    let [alice, bob, eve] = ["alice", "bob", "eve"].map(|node| {
+        let settings = format!(
+            "{{url: \"mqtts://127.0.0.1:{port}\", server-name: engine.mesh.example, version: \
+             3.1.1, in: [\"plant/bob/#\", \"all/#\"], out: [\"plant/alice/#\", \"plant/eve/#\"]}}"
+        );
+        // Each has what is the other's direction.
+        let settings = match node {
+            "bob" => settings.replace("in:", "x:").replace("out:", "in:").replace("x:", "out:"),
+            _ => settings,
+        };
+        bridge(&network.bundle(node), &settings);
+        let peer = network.start(node, &[]);
+        wait_up(&peer);
+        peer
+    });
+    let refused = |peer: &Peer| bridges(peer)[0]["refused_filters"].to_string();
+    wait_until("eve is denied", SOON, || refused(&eve).contains("plant/bob/#"));
+    wait_until("all/# is denied", SOON, || refused(&alice).contains("all/#"));
+    assert!(!refused(&alice).contains("plant/bob"), "{}", refused(&alice));
+    let [mut at_alice, mut at_bob, mut at_eve] =
+        [&alice, &bob, &eve].map(|peer| Speaker::connected(peer, "line"));
+    at_alice.subscribe("plant/bob/#", Qos::AtLeastOnce);
+    at_bob.subscribe("plant/#", Qos::AtLeastOnce);
+    at_eve.publish("plant/eve/t", "eve may not");
+    at_alice.publish("plant/eve/t", "forged");
+    at_alice.publish("plant/alice/t", "from alice");
+    let message = at_bob.message();
+    assert_eq!((&*message.topic, text_of(&message)), ("plant/alice/t", "from alice".to_owned()));
+    at_bob.publish("plant/bob/t", "from bob");
+    assert_eq!(at_bob.text(), "from bob", "his own");
+    assert_eq!(at_alice.text(), "from bob");
+    wait_until("NATS has said why", SOON, || {
+        ["eve", "alice"].iter().all(|user| {
+            engine.log().contains(&format!(
+                "Publish Violation - User \"{user}.mesh.example\", Subject \"plant.eve.t\""
+            ))
+        })
+    });
 }

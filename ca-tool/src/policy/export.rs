@@ -168,13 +168,25 @@ fn nats(
         let quoted: Vec<String> = subjects.iter().map(|subject| format!("{subject:?}")).collect();
         quoted.join(", ")
     };
-    // MQTT at NATS hears its own acknowledgements on subjects of its own.
-    let (publish, subscribe) = (list(publish), list(subscribe));
+    let publish = permission(list(publish));
+    // What MQTT hears at QoS 1 comes there on subjects of the server's own. Over any other protocol
+    // those would be everybody's, so a user comes by MQTT alone; there nobody may ask for them.
+    let heard = Some(list(subscribe)).filter(|subjects| !subjects.is_empty());
+    let subscribe =
+        permission(heard.map_or(String::new(), |subjects| format!("{OWN}, {subjects}")));
     format!(
-        "    {{\n      user: \"{node}.{network}\"\n      permissions: {{\n        \
-         publish: {{ allow: [{publish}] }}\n        subscribe: {{ allow: [{subscribe}] }}\n      \
+        "    {{\n      user: \"{node}.{network}\"\n      allowed_connection_types: [\"MQTT\"]\n      \
+         permissions: {{\n        publish: {{ {publish} }}\n        subscribe: {{ {subscribe} }}\n      \
          }}\n    }}\n"
     )
+}
+
+/// Where NATS delivers what was subscribed to at QoS 1.
+const OWN: &str = "\"$MQTT.sub.>\"";
+
+/// An empty list allows everything there, so whoever may nothing is denied everything.
+fn permission(subjects: String) -> String {
+    if subjects.is_empty() { "deny: [\">\"]".to_owned() } else { format!("allow: [{subjects}]") }
 }
 
 /// The subjects that a filter matches; `a/#` matches `a` too, and `a.>` does not.
@@ -230,7 +242,12 @@ mod tests {
         let said = of(SENSORS, Format::Nats);
         let bob = "publish: { allow: [\"plant.bob\", \"plant.bob.>\"] }";
         assert!(said.text.contains(bob) && said.text.contains("\"bob.mesh.example\""));
-        assert!(said.text.contains("subscribe: { allow: [\"plant.*.t\"] }"), "{}", said.text);
+        let heard = "subscribe: { allow: [\"$MQTT.sub.>\", \"plant.*.t\"] }";
+        assert!(said.text.contains(heard), "{}", said.text);
+        assert_eq!(said.text.matches("allowed_connection_types: [\"MQTT\"]").count(), 2);
+        // An empty list would allow eve everything.
+        let eve = said.text.split("eve.mesh.example").nth(1).unwrap();
+        assert_eq!(eve.matches("{ deny: [\">\"] }").count(), 2, "{eve}");
     }
 
     #[test]
