@@ -225,6 +225,15 @@ mod tests {
         })
     }
 
+    /// Every topic of at most so many levels that the filters above can tell apart.
+    fn topics(levels: u32) -> impl Iterator<Item = String> {
+        let topic = |depth: u32, number: u32| {
+            let level = |at| ["a", "b", ""][(number / 3_u32.pow(at) % 3) as usize];
+            (0..depth).map(level).collect::<Vec<_>>().join("/")
+        };
+        (1..=levels).flat_map(move |depth| (0..3_u32.pow(depth)).map(move |n| topic(depth, n)))
+    }
+
     #[test]
     fn what_only_touches_overlaps() {
         for (one, other, expected) in [
@@ -251,6 +260,13 @@ mod tests {
             let both = matches(&one, &topic, own) && matches(&other, &topic, own);
             prop_assert!(!both || overlaps(&one, &other, own));
             prop_assert!(!covers(&one, &other, own) || overlaps(&one, &other, own));
+        }
+
+        /// And two that overlap have a topic that both match: of all up to a length, one is found.
+        #[test]
+        fn whatever_overlaps_meets_somewhere(one in some_filter(), other in some_filter()) {
+            let met = topics(4).any(|topic| matches(&one, &topic, own) && matches(&other, &topic, own));
+            prop_assert_eq!(overlaps(&one, &other, own), met);
         }
 
         /// Containment is right about topics, and is not shy: a filter covers itself.

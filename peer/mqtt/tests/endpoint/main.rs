@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod across;
+mod bridging;
 mod connecting;
 mod delivering;
 mod denied;

@@ -1,0 +1,424 @@
+//! A bridge between two endpoints: nothing lost, nothing twice, nothing round, wherever it breaks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+use mqtt::codec::{Connect, Packet, Qos, Reason, RetainHandling, Version};
+use mqtt::{Client, Door, Half, Side, State, Tally, Terms, span};
+use shared::policy::Filter;
+
+use crate::rig::{Line, Rig, at, connect, identity, kept, lasting, message, plain, success};
+
+const ENGINE: &str = "engine";
+
+/// Two endpoints and what is between them.
+struct Crossing {
+    here: Rig,
+    there: Rig,
+    terms: Arc<Terms>,
+    tally: Arc<Tally>,
+    wires: Option<Wires>,
+    dice: u64,
+}
+
+/// One attempt: each half, the server it speaks with, and what is on its way to either.
+struct Wires {
+    ends: [(Half, Client, BytesMut, BytesMut); 2],
+}
+
+fn filters(texts: &[&str]) -> Vec<Filter> {
+    texts.iter().map(|text| Filter::parse(text).unwrap()).collect()
+}
+
+fn terms(incoming: &[&str], outgoing: &[&str], qos: Qos) -> Terms {
+    Terms {
+        network: "mesh.example".into(),
+        engine: ENGINE.into(),
+        local_id: "$bridge-engine".into(),
+        remote_id: "alice-bridge-engine".into(),
+        version: Version::V5,
+        incoming: filters(incoming),
+        outgoing: filters(outgoing),
+        qos,
+        prefix: String::new(),
+        username: None,
+        password: None,
+        session_expiry_s: 3_600,
+    }
+}
+
+impl Crossing {
+    fn new(terms: Terms) -> Self {
+        let (here, there) = (Rig::new(), Rig::of(ENGINE, mqtt::Bounds::default()));
+        let (terms, tally) = (Arc::new(terms), Arc::default());
+        Self { here, there, terms, tally, wires: None, dice: 1 }
+    }
+
+    fn connect(&mut self) {
+        self.connect_anew(false);
+    }
+
+    fn connect_anew(&mut self, anew: bool) {
+        let now = self.here.now;
+        let (local, remote) = span(&self.terms, &self.tally, &self.here.broker, anew, now);
+        let client = |rig: &Rig, bridge| {
+            let (identity, users) = (identity("alice"), Arc::default());
+            let door = Door { identity, users, since: None, peer: false, bridge };
+            Client::new(Arc::clone(&rig.broker), door, now)
+        };
+        let end = |half, client| (half, client, BytesMut::new(), BytesMut::new());
+        let ends = [end(local, client(&self.here, true)), end(remote, client(&self.there, false))];
+        self.wires = Some(Wires { ends });
+    }
+
+    fn cut(&mut self) {
+        let Some(wires) = self.wires.take() else { return };
+        for (mut half, mut client, ..) in wires.ends {
+            half.handle_closed();
+            client.handle_closed(self.here.now);
+        }
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice
+    }
+
+    /// Moves at most so many octets on each wire; says whether any moved.
+    fn step(&mut self, most: usize) -> bool {
+        let now = self.here.now;
+        self.here.sync();
+        self.there.sync();
+        let mut moved = false;
+        let Some(wires) = &mut self.wires else { return false };
+        for (half, client, to_client, to_half) in &mut wires.ends {
+            let mut out = Vec::new();
+            half.fill(&mut out, Waker::noop(), now);
+            to_client.extend_from_slice(&out);
+            out.clear();
+            client.fill(&mut out, Waker::noop(), now);
+            to_half.extend_from_slice(&out);
+            moved |= pass(to_client, most, |part| client.handle_bytes(part, now));
+            if !half.is_held(Waker::noop()) {
+                moved |= pass(to_half, most, |part| half.handle_bytes(part, now));
+            }
+            moved |= half.resume(to_half, now);
+        }
+        moved
+    }
+
+    /// Until nothing moves any more.
+    fn settle(&mut self) {
+        let mut idle = 0;
+        while idle < 3 {
+            idle = if self.step(usize::MAX) { 0 } else { idle + 1 };
+        }
+    }
+
+    fn half(&self) -> &Half {
+        &self.wires.as_ref().unwrap().ends[1].0
+    }
+}
+
+/// Hands over the first octets of a wire, together with what was left of the last time.
+fn pass(wire: &mut BytesMut, most: usize, take: impl FnOnce(&mut BytesMut)) -> bool {
+    if wire.is_empty() {
+        return false;
+    }
+    let before = wire.len();
+    let behind = wire.split_off(most.max(1).min(before));
+    take(wire);
+    let moved = wire.len() + behind.len() < before;
+    wire.unsplit(behind);
+    moved
+}
+
+fn subscriber(rig: &Rig, filter: &str) -> Line {
+    let mut line = rig.client("subscriber");
+    line.subscribe(filter, at(Qos::ExactlyOnce), rig.now);
+    line
+}
+
+/// What came, each message taken to its end.
+fn heard(line: &mut Line, rig: &Rig) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        let packets = line.hear(rig.now);
+        if packets.is_empty() {
+            return texts;
+        }
+        for packet in packets {
+            match packet {
+                Packet::Publish(publish) => {
+                    texts.push(String::from_utf8(publish.payload.to_vec()).unwrap());
+                    match (publish.packet_id, publish.qos) {
+                        (Some(id), Qos::AtLeastOnce) => line.ack(id, rig.now),
+                        (Some(id), _) => line.say(&Packet::PubRec(success(id)), rig.now),
+                        (None, _) => {}
+                    }
+                }
+                Packet::PubRel(ack) => line.say(&Packet::PubComp(ack), rig.now),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A publisher that takes its messages of QoS 2 to their end.
+fn publish(line: &mut Line, rig: &mut Rig, topic: &str, text: &str, qos: Qos) {
+    let id = (qos != Qos::AtMostOnce).then(|| line.id());
+    line.say(&Packet::Publish(message(topic, text, qos, id)), rig.now);
+    rig.sync();
+    for packet in line.hear(rig.now) {
+        if let Packet::PubRec(ack) = packet {
+            line.say(&Packet::PubRel(ack), rig.now);
+        }
+    }
+}
+
+#[test]
+fn wherever_it_breaks_qos_2_comes_once_and_qos_1_comes() {
+    for seed in 1..60 {
+        let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+        crossing.dice = seed;
+        crossing.connect();
+        crossing.settle();
+        let (mut at_home, mut abroad) =
+            (subscriber(&crossing.here, "e/#"), subscriber(&crossing.there, "m/#"));
+        let (mut ours, mut theirs) = (crossing.here.client("p"), crossing.there.client("p"));
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        for n in 0..60 {
+            let qos = if n % 3 == 0 { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+            let text = format!("{n} {}", qos.bits());
+            publish(&mut ours, &mut crossing.here, "m/t", &text, qos);
+            publish(&mut theirs, &mut crossing.there, "e/t", &text, qos);
+            for _ in 0..crossing.roll() % 8 {
+                let most = usize::try_from(crossing.roll() % 40).unwrap();
+                crossing.step(most);
+            }
+            came.extend(heard(&mut at_home, &crossing.here));
+            went.extend(heard(&mut abroad, &crossing.there));
+            if crossing.roll().is_multiple_of(5) {
+                crossing.cut();
+                crossing.connect();
+            }
+        }
+        for _ in 0..20 {
+            crossing.settle();
+            came.extend(heard(&mut at_home, &crossing.here));
+            went.extend(heard(&mut abroad, &crossing.there));
+        }
+        for (name, texts) in [("came", came), ("went", went)] {
+            let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+            for text in texts {
+                *counts.entry(text).or_default() += 1;
+            }
+            assert_eq!(counts.len(), 60, "{name}, seed {seed}: {counts:?}");
+            let twice = counts.iter().find(|(text, count)| text.ends_with('2') && **count > 1);
+            assert!(twice.is_none(), "{name}, seed {seed}: {twice:?}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_has_forgotten_its_session_is_not_taken_for_repeating_itself() {
+    let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+    crossing.connect();
+    crossing.settle();
+    let mut subscriber = subscriber(&crossing.here, "e/#");
+    let mut theirs = crossing.there.client("p");
+    publish(&mut theirs, &mut crossing.there, "e/t", "first", Qos::ExactlyOnce);
+    // As far as our PUBREC: the identifier waits for its release.
+    while heard(&mut subscriber, &crossing.here).is_empty() {
+        assert!(crossing.step(usize::MAX));
+    }
+    crossing.cut();
+    crossing.there = Rig::of(ENGINE, mqtt::Bounds::default());
+    crossing.connect();
+    crossing.settle();
+    let mut theirs = crossing.there.client("p");
+    publish(&mut theirs, &mut crossing.there, "e/t", "second", Qos::ExactlyOnce);
+    crossing.settle();
+    assert_eq!(heard(&mut subscriber, &crossing.here), ["second"]);
+}
+
+#[test]
+fn whoever_has_lost_the_own_session_has_the_engine_begin_anew() {
+    let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+    crossing.connect();
+    crossing.settle();
+    crossing.cut();
+    crossing.here = Rig::new();
+    crossing.connect();
+    crossing.settle();
+    assert!(crossing.half().begins_anew() && crossing.half().why().is_some());
+    crossing.connect_anew(true);
+    crossing.settle();
+    assert!(crossing.half().up_since().is_some() && !crossing.half().begins_anew());
+}
+
+#[test]
+fn what_is_not_carried_is_acknowledged_and_counted() {
+    let mut crossing = Crossing::new(terms(&["#"], &["#"], Qos::ExactlyOnce));
+    crossing.connect();
+    crossing.settle();
+    let (mut at_home, mut abroad) =
+        (subscriber(&crossing.here, "#"), subscriber(&crossing.there, "#"));
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut ours = crossing.here.client("p");
+        publish(&mut ours, &mut crossing.here, "t", "ours", qos);
+        crossing.settle();
+        assert_eq!(heard(&mut at_home, &crossing.here), ["ours"]);
+        assert_eq!(heard(&mut abroad, &crossing.there), ["ours"]);
+    }
+    // No Local keeps a bridge from hearing itself; another one to the same engine is not kept.
+    assert_eq!(crossing.tally.looped.get(), 0);
+    let other = Terms {
+        local_id: "$bridge-other".into(),
+        remote_id: "bob-bridge-engine".into(),
+        ..(*crossing.terms).clone()
+    };
+    let first = crossing.wires.take();
+    crossing.terms = Arc::new(other);
+    crossing.connect();
+    crossing.settle();
+    let second = crossing.wires.take();
+    let mut theirs = crossing.there.client("p");
+    publish(&mut theirs, &mut crossing.there, "t", "theirs", Qos::ExactlyOnce);
+    let (mut one, mut two) = (first, second);
+    for _ in 0..20 {
+        crossing.wires = one.take();
+        crossing.settle();
+        one = crossing.wires.take();
+        crossing.wires = two.take();
+        crossing.settle();
+        two = crossing.wires.take();
+    }
+    assert_eq!(heard(&mut at_home, &crossing.here), ["theirs", "theirs"], "by two ways");
+    assert_eq!(heard(&mut abroad, &crossing.there), ["theirs"], "and not back");
+    assert_eq!(crossing.tally.looped.get(), 2);
+    for session in crossing.here.broker.views(10).iter().chain(&crossing.there.broker.views(10)) {
+        assert_eq!(session.queued, 0, "{}", session.client);
+    }
+}
+
+#[test]
+fn a_filter_that_was_taken_out_is_not_listened_to_any_more() {
+    let mut crossing = Crossing::new(terms(&["e/#", "old/#"], &["m/#", "old/#"], Qos::AtLeastOnce));
+    crossing.connect();
+    crossing.settle();
+    crossing.cut();
+    // It waits in the session, which still has the filter.
+    let mut ours = crossing.here.client("p");
+    publish(&mut ours, &mut crossing.here, "old/t", "x", Qos::AtLeastOnce);
+    crossing.terms = Arc::new(terms(&["e/#"], &["m/#"], Qos::AtLeastOnce));
+    crossing.connect();
+    crossing.settle();
+    publish(&mut ours, &mut crossing.here, "old/t", "y", Qos::AtLeastOnce);
+    let mut theirs = crossing.there.client("p");
+    publish(&mut theirs, &mut crossing.there, "old/t", "z", Qos::AtLeastOnce);
+    crossing.settle();
+    assert_eq!(crossing.tally.strays.get(), 2, "what waited, and what the engine still sends");
+    let views = crossing.here.broker.views(10);
+    let bridge = views.iter().find(|view| view.client.starts_with("$bridge")).unwrap();
+    assert_eq!((bridge.filters.join(" ").as_str(), bridge.queued), ("m/#", 0));
+}
+
+#[test]
+fn the_engines_value_holds_where_both_have_one_and_ours_where_it_has_none() {
+    let mut crossing = Crossing::new(terms(&["both/#"], &["both/#", "m/#"], Qos::AtLeastOnce));
+    let (now, mut line) = (crossing.here.now, crossing.here.client("p"));
+    for (topic, text) in [("both/a", "ours"), ("both/b", "ours"), ("m/c", "ours")] {
+        line.publish(kept(topic, text), now);
+    }
+    crossing.there.client("p").publish(kept("both/a", "theirs"), now);
+    crossing.connect();
+    crossing.settle();
+    for rig in [&crossing.here, &crossing.there] {
+        let mut look = rig.client("look");
+        look.subscribe("#", at(Qos::AtMostOnce), now);
+        let mut all: Vec<String> = look
+            .messages(now)
+            .iter()
+            .map(|m| format!("{} {}", m.topic, std::str::from_utf8(&m.payload).unwrap()))
+            .collect();
+        all.sort();
+        assert_eq!(all, ["both/a theirs", "both/b ours", "m/c ours"]);
+    }
+    // Not told again with each connection, where it has two homes.
+    let sent = crossing.tally.outgoing.get();
+    crossing.cut();
+    crossing.connect();
+    crossing.settle();
+    assert_eq!(crossing.tally.outgoing.get() - sent, 1, "m/c alone");
+    let subscribe = crossing.terms.at_rest().unwrap().1;
+    assert!(subscribe.filters.iter().all(|(_, o)| o.retain_handling == RetainHandling::Never));
+}
+
+#[test]
+fn an_engine_that_says_nothing_is_asked_and_then_given_up() {
+    let mut crossing = Crossing::new(terms(&["e/#"], &[], Qos::AtLeastOnce));
+    crossing.connect();
+    crossing.here.pass_s(11);
+    let now = crossing.here.now;
+    crossing.wires.as_mut().unwrap().ends[1].0.handle_timeout(now);
+    assert!(crossing.half().why().unwrap().contains("does not answer a CONNECT"));
+    crossing.connect();
+    crossing.settle();
+    for (s, says) in [(16, true), (15, false)] {
+        crossing.here.pass_s(s);
+        let (now, mut out) = (crossing.here.now, Vec::new());
+        let half = &mut crossing.wires.as_mut().unwrap().ends[1].0;
+        assert!(half.next_deadline().unwrap() <= now.tick);
+        half.handle_timeout(now);
+        let state = half.fill(&mut out, Waker::noop(), now);
+        assert_eq!((out == [0xc0, 0], state == State::Open), (says, says));
+    }
+    assert!(crossing.half().why().unwrap().contains("silent for 30 s"));
+}
+
+#[test]
+fn a_side_that_does_not_read_is_not_filled_up_and_never_stops_both() {
+    let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::AtLeastOnce));
+    crossing.connect();
+    crossing.settle();
+    let now = crossing.here.now;
+    let flood = |crossing: &mut Crossing, side: Side| {
+        let topic = if side == Side::Local { "m/t" } else { "e/t" };
+        let mut octets = Vec::new();
+        let packet = Packet::Publish(plain(topic, &"x".repeat(60_000)));
+        mqtt::codec::encode(&packet, Version::V5, &mut octets);
+        let index = usize::from(side == Side::Remote);
+        let half = &mut crossing.wires.as_mut().unwrap().ends[index].0;
+        let held = half.is_held(Waker::noop());
+        half.handle_bytes(&mut BytesMut::from(&octets[..]), now);
+        held
+    };
+    let held = (0..10).filter(|_| flood(&mut crossing, Side::Local)).count();
+    assert!((1..10).contains(&held), "{held}: as soon as the other side is behind");
+    for _ in 0..10 {
+        flood(&mut crossing, Side::Remote);
+    }
+    assert!(!flood(&mut crossing, Side::Local), "both are behind, so both are read");
+    for _ in 0..100 {
+        flood(&mut crossing, Side::Local);
+    }
+    assert!(crossing.tally.lost.get() > 50, "and QoS 0 is dropped");
+    let mut out = Vec::new();
+    crossing.wires.as_mut().unwrap().ends[1].0.fill(&mut out, Waker::noop(), now);
+    assert!(out.len() < 3 * 1024 * 1024, "{}", out.len());
+}
+
+#[test]
+fn nobody_else_has_a_bridges_session() {
+    let rig = Rig::new();
+    let mut line = rig.door("alice");
+    let connect = Connect { client_id: "$bridge-engine".into(), ..connect("x") };
+    line.say(&Packet::Connect(Box::new(connect)), rig.now);
+    assert_eq!(line.ended_with(rig.now), Some(Reason::ClientIdentifierNotValid));
+    assert!(!rig.connected(&lasting("bridge")).1.reason.is_error());
+}
