@@ -174,11 +174,17 @@ fn nats(
     let heard = Some(list(subscribe)).filter(|subjects| !subjects.is_empty());
     let subscribe =
         permission(heard.map_or(String::new(), |subjects| format!("{OWN}, {subjects}")));
-    format!(
-        "    {{\n      user: \"{node}.{network}\"\n      allowed_connection_types: [\"MQTT\"]\n      \
-         permissions: {{\n        publish: {{ {publish} }}\n        subscribe: {{ {subscribe} }}\n      \
-         }}\n    }}\n"
-    )
+    let lines = [
+        "    {".to_owned(),
+        format!("      user: \"{node}.{network}\""),
+        "      allowed_connection_types: [\"MQTT\"]".to_owned(),
+        "      permissions: {".to_owned(),
+        format!("        publish: {{ {publish} }}"),
+        format!("        subscribe: {{ {subscribe} }}"),
+        "      }".to_owned(),
+        "    }\n".to_owned(),
+    ];
+    lines.join("\n")
 }
 
 /// Where NATS delivers what was subscribed to at QoS 1.

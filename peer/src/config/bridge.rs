@@ -171,14 +171,15 @@ pub(super) struct BridgeText {
 enum VersionText {
     #[default]
     Usual,
-    Number(u8),
+    Number(f64),
     Text(String),
 }
 
 impl VersionText {
     fn check(&self) -> Result<Version, String> {
         match self {
-            Self::Usual | Self::Number(5) => Ok(Version::V5),
+            Self::Usual => Ok(Version::V5),
+            Self::Number(number) if (number - 5.0).abs() < f64::EPSILON => Ok(Version::V5),
             Self::Text(text) if text == "5" => Ok(Version::V5),
             Self::Text(text) if text == "3.1.1" => Ok(Version::V311),
             _ => Err("version: 5 or 3.1.1".to_owned()),
