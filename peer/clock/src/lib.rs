@@ -1,0 +1,13 @@
+//! The mesh clock without a socket: whom to believe about the time, and a clock that shows it.
+//!
+//! Pure, as `peer-core` is: measurements and moments come in as arguments, orders and events go
+//! out. The rooms, from the ground up: [`limits`], [`moment`] and [`interval`] are words;
+//! [`measure`] takes one measurement; [`select`] judges what all sources say.
+//!
+//! **Invariant:** nothing here reads a clock, draws a random number or touches the system clock.
+
+pub mod interval;
+pub mod limits;
+pub mod measure;
+pub mod moment;
+pub mod select;
