@@ -2,12 +2,20 @@
 //!
 //! Pure, as `peer-core` is: measurements and moments come in as arguments, orders and events go
 //! out. The rooms, from the ground up: [`limits`], [`moment`] and [`interval`] are words;
-//! [`measure`] takes one measurement; [`select`] judges what all sources say.
+//! [`measure`] takes one measurement, [`fit`] and [`source`] learn from many; [`select`] judges what
+//! all sources say; [`discipline`] moves the clock that [`face`] shows; [`floor`] is what it is
+//! later than in any case.
 //!
 //! **Invariant:** nothing here reads a clock, draws a random number or touches the system clock.
 
+pub mod discipline;
+pub mod event;
+pub mod face;
+pub mod fit;
+pub mod floor;
 pub mod interval;
 pub mod limits;
 pub mod measure;
 pub mod moment;
 pub mod select;
+pub mod source;

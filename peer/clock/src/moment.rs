@@ -3,6 +3,8 @@
 //! Two types, because the one is never a number of the other: what joins them is a measurement or
 //! the clock of this crate. **Invariant:** no arithmetic here overflows; it ends at the edge.
 
+use std::fmt;
+
 use shared::time::Timestamp;
 
 /// Nanoseconds of a clock that nobody sets, counted through sleep (CLOCK_BOOTTIME).
@@ -68,6 +70,13 @@ impl Utc {
     #[must_use]
     pub const fn ns_from(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
+    }
+}
+
+/// RFC 3339 to the second.
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Timestamp::from(*self))
     }
 }
 

@@ -186,7 +186,11 @@ fn a_root_believes_its_own_source_until_as_many_contradict() {
     let own = local("gps", 500);
     let verdict = select(&all, &[own.clone(), root("a", 450), root("b", 450)]);
     assert_eq!(accepted(&verdict).offset_ns, 500, "not the median with its fellows");
-    assert_eq!(accepted(&select(&all, &[own.clone()])).offset_ns, 500, "nor when they are silent");
+    assert_eq!(
+        accepted(&select(&all, std::slice::from_ref(&own))).offset_ns,
+        500,
+        "nor when they are silent"
+    );
     let verdict = select(&all, &[own.clone(), root("a", 500), root("b", 90_000)]);
     assert_eq!(accepted(&verdict).offset_ns, 500);
     let verdict = select(&all, &[own.clone(), root("b", 90_000)]);
@@ -219,7 +223,8 @@ fn a_members_own_sources_vote_beside_the_roots() {
 
 /// Honest offsets lie within the distance of 0, the true time.
 fn honest() -> impl Strategy<Value = (i64, u64)> {
-    (-1_000_i64..1_000, 0_u64..1_000).prop_map(|(offset, more)| (offset, offset.unsigned_abs() + more))
+    (-1_000_i64..1_000, 0_u64..1_000)
+        .prop_map(|(offset, more)| (offset, offset.unsigned_abs() + more))
 }
 
 fn lie() -> impl Strategy<Value = (i64, u64)> {

@@ -1,0 +1,313 @@
+//! One source: what was measured of it, the line through that, and when to ask again.
+//!
+//! Samples are kept against the machine's own count, so that nothing we do to our clock changes
+//! them. The interval of questions grows while more samples lie on one line than are needed and
+//! shrinks when fewer do (as in chrony). Two answers in a row far off the line are a clock that was
+//! set: what was known of it is forgotten.
+//!
+//! **Invariant:** no more than `SAMPLES_MAX` samples, and an estimate only of a source that was
+//! reached within its last eight questions.
+
+use std::collections::VecDeque;
+
+use crate::fit::{self, Line, Point};
+use crate::limits::{
+    BURST, BURST_NS, DELAY_NS_MAX, DRIFT, POLL_MAX, POLL_MIN, POLL_TARGET, POLL_USUAL,
+    PRECISION_NS, RATE_MAX, SAMPLES_MAX, SAMPLES_MIN, WARM_NS,
+};
+use crate::measure::{Sample, Told};
+use crate::moment::{Mono, Utc, signed};
+
+/// Where a source's clock is at some moment, as far as we know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Its clock.
+    pub utc: Utc,
+    /// How far that may be from its root's time, in ns.
+    pub distance_ns: u64,
+    /// How fast it runs against our count, in parts of 1 more.
+    pub rate: f64,
+    /// The shortest round trip, in ns.
+    pub delay_ns: u64,
+    /// The deviation of its answers, in ns.
+    pub jitter_ns: u64,
+    /// What it said last.
+    pub told: Told,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone)]
+pub struct Source {
+    samples: VecDeque<Sample>,
+    line: Option<Line>,
+    outlier: Option<Sample>,
+    reach: u8,
+    poll: u8,
+    score: f64,
+    born: Mono,
+    burst: u8,
+    next: Mono,
+}
+
+impl Source {
+    /// A source that is to be asked for the first time at `first`.
+    #[must_use]
+    pub fn new(first: Mono) -> Self {
+        Self {
+            samples: VecDeque::with_capacity(SAMPLES_MAX),
+            line: None,
+            outlier: None,
+            reach: 0,
+            poll: POLL_MIN,
+            score: 0.0,
+            born: first,
+            burst: BURST,
+            next: first,
+        }
+    }
+
+    /// When it is to be asked next.
+    #[must_use]
+    pub const fn next(&self) -> Mono {
+        self.next
+    }
+
+    /// Which of the last eight questions were answered, the last in the lowest bit.
+    #[must_use]
+    pub const fn reach(&self) -> u8 {
+        self.reach
+    }
+
+    /// The interval of questions, as the power of two of seconds.
+    #[must_use]
+    pub const fn poll(&self) -> u8 {
+        self.poll
+    }
+
+    /// How many samples the line rests on.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.line.map_or(0, |line| line.used)
+    }
+
+    /// It is asked now. `share` of 256 makes the interval a little shorter, so that nodes which
+    /// start together do not ask together for ever.
+    pub fn ask(&mut self, now: Mono, poll_max: u8, share: u8) {
+        self.reach <<= 1;
+        if self.reach == 0 {
+            self.poll = self.poll.min(POLL_USUAL);
+        }
+        let interval = if self.burst > 1 {
+            BURST_NS
+        } else if now.ns_since(self.born) < WARM_NS {
+            1_000_000_000 << POLL_MIN
+        } else {
+            self.poll = self.poll.max(POLL_USUAL.min(poll_max)).min(poll_max);
+            1_000_000_000 << self.poll
+        };
+        self.burst = self.burst.saturating_sub(1);
+        self.next = now.plus_ns(interval - interval / 32 * u64::from(share) / 256);
+    }
+
+    /// Takes an answer; whether it shows that the clock there was set.
+    pub fn take(&mut self, sample: Sample) -> bool {
+        self.reach |= 1;
+        let late = self.samples.back().is_some_and(|last| sample.at <= last.at);
+        if late {
+            return false;
+        }
+        if self.is_far_off(&sample) {
+            let Some(first) = self.outlier.take().filter(|first| first.at < sample.at) else {
+                self.outlier = Some(sample);
+                return false;
+            };
+            self.samples.clear();
+            self.samples.push_back(first);
+            self.samples.push_back(sample);
+            self.line = None;
+            (self.poll, self.score) = (POLL_MIN, 0.0);
+            self.born = self.next;
+            return true;
+        }
+        self.outlier = None;
+        if self.samples.len() >= SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+        self.line = fit::best(&self.points());
+        self.adapt();
+        false
+    }
+
+    /// Where its clock is at a moment, if it may be believed at all.
+    #[must_use]
+    pub fn estimate(&self, now: Mono) -> Option<Estimate> {
+        if self.reach == 0 {
+            return None;
+        }
+        let (line, newest) = (self.line?, self.samples.back()?);
+        let delay_ns = self.delay_ns()?;
+        let ahead = now.ns_from(newest.at);
+        let rate = line.rate.clamp(-2.0 * RATE_MAX, 2.0 * RATE_MAX);
+        let gained = line.offset_ns + ahead as f64 * rate;
+        let utc = newest.utc.plus_ns(ahead).plus_ns(gained.round() as i64);
+        let growth = (3.0 * line.rate_error + DRIFT / 15.0).min(DRIFT);
+        let grown = ahead.unsigned_abs() as f64 * growth + 2.0 * line.offset_error_ns;
+        let measured = (delay_ns / 2).saturating_add(grown.ceil() as u64) + PRECISION_NS;
+        let distance_ns = newest.told.distance_ns().saturating_add(measured);
+        let jitter_ns = line.jitter_ns.round() as u64;
+        Some(Estimate { utc, distance_ns, rate, delay_ns, jitter_ns, told: newest.told.clone() })
+    }
+
+    /// The shortest round trip of those that the line rests on, in ns.
+    fn delay_ns(&self) -> Option<u64> {
+        let used = self.line.map_or(self.samples.len(), |line| line.used);
+        self.samples.iter().rev().take(used).map(|sample| sample.delay_ns).min()
+    }
+
+    /// The samples relative to the newest, oldest first.
+    fn points(&self) -> Vec<Point> {
+        let Some(newest) = self.samples.back() else { return Vec::new() };
+        let least = self.samples.iter().map(|sample| sample.delay_ns).min().unwrap_or_default();
+        let base = (2 * PRECISION_NS + least.min(DELAY_NS_MAX) / 32) as f64;
+        let point = |sample: &Sample| {
+            let at_ns = sample.at.ns_from(newest.at);
+            let offset_ns = sample.utc.ns_from(newest.utc).saturating_sub(at_ns) as f64;
+            let sigma_ns = base + (sample.delay_ns - least) as f64 / 2.0;
+            Point { at_ns: at_ns as f64, offset_ns, sigma_ns }
+        };
+        self.samples.iter().map(point).collect()
+    }
+
+    /// Whether an answer cannot be on the line, whatever the round trips hide.
+    fn is_far_off(&self, sample: &Sample) -> bool {
+        let (Some(line), Some(newest)) = (self.line, self.samples.back()) else { return false };
+        if self.samples.len() <= SAMPLES_MIN {
+            return false;
+        }
+        let ahead = sample.at.ns_from(newest.at);
+        let expected = line.offset_ns + ahead as f64 * line.rate;
+        let offset = sample.utc.ns_from(newest.utc).saturating_sub(ahead) as f64;
+        let hidden = (sample.delay_ns + self.delay_ns().unwrap_or_default()) as f64 / 2.0;
+        let wander = signed(PRECISION_NS) as f64 + ahead.abs() as f64 * DRIFT;
+        (offset - expected).abs() > hidden + wander + 4.0 * line.jitter_ns
+    }
+
+    fn adapt(&mut self) {
+        let Some(line) = self.line else { return };
+        let score = (line.used as f64 / POLL_TARGET as f64 - 1.0) / 8.0;
+        self.score += score.clamp(-0.5, 0.25);
+        if self.score >= 1.0 {
+            (self.poll, self.score) = ((self.poll + 1).min(POLL_MAX), 0.0);
+        } else if self.score <= -1.0 {
+            (self.poll, self.score) = (self.poll.saturating_sub(1).max(POLL_MIN), 0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Leap, Root};
+
+    const S: u64 = 1_000_000_000;
+
+    fn sample(at_s: u64, offset_ns: i64, delay_ns: u64) -> Sample {
+        let utc = Utc::from_ns(signed(at_s * S) + 1_800_000_000 * signed(S) + offset_ns);
+        let told = Told {
+            leap: Leap::None,
+            stratum: 1,
+            root_delay_ns: 0,
+            root_dispersion_ns: 1_000,
+            reference: utc,
+            root: Root::Mesh,
+        };
+        Sample { at: Mono::from_ns(at_s * S), utc, delay_ns, told }
+    }
+
+    fn taken(samples: impl Iterator<Item = (i64, u64)>) -> Source {
+        let mut source = Source::new(Mono::from_ns(0));
+        for (turn, (offset, delay)) in samples.enumerate() {
+            let at = 16 * turn as u64;
+            source.ask(Mono::from_ns(at * S), POLL_MAX, 0);
+            source.take(sample(at, offset, delay));
+        }
+        source
+    }
+
+    fn noise(turn: i64) -> i64 {
+        (turn * 37 % 11 - 5) * 1_000
+    }
+
+    #[test]
+    fn a_source_is_estimated_from_three_answers_on() {
+        let source = |n| taken((0..n).map(|turn| (turn * 16_000 + noise(turn), 300_000)));
+        assert!(source(2).estimate(Mono::from_ns(0)).is_none());
+        assert!(source(3).estimate(Mono::from_ns(0)).is_some());
+        let source = source(64);
+        let at = Mono::from_ns(100 * 16 * S);
+        let estimate = source.estimate(at).unwrap();
+        let truth = 100 * 16 * signed(S) + 1_800_000_000 * signed(S) + 100 * 16_000;
+        assert!(estimate.utc.ns().abs_diff(truth) < 10_000, "{estimate:?}");
+        assert!((estimate.rate - 1e-6).abs() < 2e-8, "{estimate:?}");
+        assert!(estimate.distance_ns > 151_000 && estimate.distance_ns < 2_000_000);
+        assert_eq!(estimate.delay_ns, 300_000);
+    }
+
+    #[test]
+    fn who_does_not_answer_eight_times_has_no_say() {
+        let mut source = taken((0..10).map(|turn| (noise(turn), 300_000)));
+        for turn in 0..7 {
+            source.ask(Mono::from_ns((200 + turn) * S), POLL_MAX, 0);
+        }
+        assert!(source.estimate(Mono::from_ns(300 * S)).is_some());
+        source.ask(Mono::from_ns(300 * S), POLL_MAX, 0);
+        assert_eq!(source.reach(), 0);
+        assert!(source.estimate(Mono::from_ns(300 * S)).is_none());
+    }
+
+    #[test]
+    fn one_wild_answer_is_ignored_and_two_are_a_clock_that_was_set() {
+        let mut source = taken((0..20).map(|turn| (noise(turn), 300_000)));
+        let before = source.used();
+        assert!(!source.take(sample(320, 900_000_000, 300_000)));
+        assert_eq!(source.used(), before);
+        assert!(!source.take(sample(336, 0, 300_000)), "an accident");
+        assert!(!source.take(sample(352, 900_000_000, 300_000)));
+        assert!(source.take(sample(368, 900_000_000, 300_000)));
+        source.take(sample(384, 900_000_000, 300_000));
+        let now = Mono::from_ns(384 * S);
+        let utc = source.estimate(now).unwrap().utc.ns();
+        assert_eq!(utc, (1_800_000_384) * signed(S) + 900_000_000);
+    }
+
+    #[test]
+    fn an_answer_from_the_past_is_not_taken_twice() {
+        let mut source = taken((0..5).map(|turn| (noise(turn), 300_000)));
+        let before = source.estimate(Mono::from_ns(100 * S));
+        source.take(sample(64, 5, 300_000));
+        source.take(sample(3, 5, 300_000));
+        assert_eq!(source.estimate(Mono::from_ns(100 * S)), before);
+    }
+
+    #[test]
+    fn a_steady_source_is_asked_less_often_and_a_restless_one_more() {
+        let steady = taken((0..150).map(|turn| (noise(turn), 300_000)));
+        assert_eq!(steady.poll(), POLL_MAX);
+        let restless = taken((0..150).map(|turn| (turn % 20 * (turn % 20) * 90_000, 300_000)));
+        assert!(restless.poll() <= POLL_USUAL, "{}", restless.poll());
+    }
+
+    #[test]
+    fn the_first_questions_come_close_together() {
+        let mut source = Source::new(Mono::from_ns(0));
+        let mut at = Vec::new();
+        while at.len() < 20 {
+            let next = source.next();
+            at.push(next.ns() / (S / 2));
+            source.ask(next, POLL_MAX, 0);
+        }
+        assert_eq!(at[..6], [0, 1, 2, 3, 11, 19]);
+        assert_eq!(at[19] - at[18], 32, "16 s after the first minute");
+    }
+}
