@@ -336,3 +336,45 @@ fn a_topic_that_the_policy_denies_stays_where_it_is() {
     let said = alice.ask("bridge status", &[]).out;
     assert!(said.contains("1 denied here") && said.contains("refuses the filter"), "{said}");
 }
+
+#[test]
+fn other_settings_are_taken_while_it_runs() {
+    let network = Network::with(&["alice"]);
+    let Some(engine) = Engine::open_mosquitto(network.path()) else { return };
+    let bundle = network.bundle("alice");
+    let settings = format!("{{url: \"mqtt://{}\", in: [\"e/#\"]}}", engine.address());
+    bridge(&bundle, &settings);
+    let alice = network.start("alice", &[]);
+    wait_up(&alice);
+    let file = bundle.join("node.yaml");
+    let change = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        let _ = alice.ask("reload", &[]).ended(0);
+    };
+    change("in: [\"e/#\"]", "in: [\"f/#\"], out: [\"m/#\"]");
+    let mut there = program(&engine, "there");
+    there.subscribe("m/#", Qos::AtLeastOnce);
+    let mut here = Speaker::connected(&alice, "here");
+    here.subscribe("#", Qos::AtLeastOnce);
+    wait_until("it brings what it is to bring", SOON, || {
+        here.publish("m/t", "x") == Reason::Success && there.text() == "x"
+    });
+    wait_until("and fetches what it is to fetch", SOON, || {
+        there.publish("f/t", "y") == Reason::Success
+    });
+    wait_until("it comes", SOON, || here.text() == "y");
+    // One that cannot be used changes nothing, and one that is gone leaves nothing behind.
+    change("f/#\"], out", "f/#\"], password-file: nowhere, username: u, out");
+    wait_until("it is refused", SOON, || alice.log().contains("nowhere"));
+    wait_up(&alice);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (before, line) = text.split_once("  - {url").unwrap();
+    assert!(before.ends_with("bridge:\n"));
+    change(&format!("  - {{url{line}"), "");
+    wait_until("there is no bridge", SOON, || bridges(&alice).is_empty());
+    wait_until("and no session", SOON, || {
+        !alice.ask("mqtt status", &["--json"]).out.contains("$bridge")
+    });
+}

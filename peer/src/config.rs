@@ -221,7 +221,7 @@ struct Text {
     #[serde(default)]
     mqtt: mqtt::MqttText,
     #[serde(default)]
-    bridge: Vec<bridge::BridgeText>,
+    bridge: Option<Vec<bridge::BridgeText>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -378,7 +378,7 @@ impl NodeConfig {
             authority: text.authority.into_iter().map(|at| at.0).collect(),
             keep_key: text.keep_key,
             mqtt: text.mqtt.check()?,
-            bridges: bridge::check(text.bridge)?,
+            bridges: bridge::check(text.bridge.unwrap_or_default())?,
         })
     }
 }

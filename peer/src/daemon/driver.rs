@@ -434,11 +434,25 @@ impl<F: Fabric> Driver<F> {
                 if let Some(mqtt) = &self.mqtt {
                     mqtt.set_attributes(self.reloader.attributes(), &self.node.policy());
                 }
+                self.reload_bridges();
             }
             Err(fault) => self.telling.not_reloaded(&fault),
         }
         if self.reloader.certificate() != before {
             self.replaced_by_hand();
+        }
+    }
+
+    fn reload_bridges(&self) {
+        let bridges = &self.reloader.bundle.config.bridges;
+        match &self.mqtt {
+            Some(mqtt) => match mqtt.set_bridges(bridges) {
+                Ok(true) => self.telling.reloaded("node.yaml (bridge)"),
+                Ok(false) => {}
+                Err(fault) => self.telling.not_reloaded(&fault),
+            },
+            None if bridges.is_empty() => {}
+            None => self.telling.not_reloaded(&"a first bridge needs a start of this peer"),
         }
     }
 

@@ -137,8 +137,7 @@ impl Endpoint {
         tasks.push(tokio::spawn(disk.run(Arc::clone(&broker))));
         tasks.push(tokio::spawn(look(Arc::clone(&shared))));
         tasks.push(tokio::spawn(tell(Arc::clone(&shared))));
-        let (bridges, crossing) = Bridges::begin(opening.plans, &opening.folder, &shared).await?;
-        tasks.extend(crossing);
+        let bridges = Bridges::begin(opening.plans, &opening.folder, &shared).await?;
         Ok(Self { broker, doors, shared, peers: Peers::default(), bridges, tasks })
     }
 
@@ -147,6 +146,14 @@ impl Endpoint {
         let own = self.shared.own();
         self.broker.set_rights(Rights::new(policy, own.who()));
         self.bridges.kick();
+    }
+
+    /// `node.yaml` says something else of bridges now; says whether it does.
+    ///
+    /// # Errors
+    /// [`Fault`] if a file that a bridge names cannot be read; nothing has changed then.
+    pub(crate) fn set_bridges(&self, bridges: &[config::Bridge]) -> Result<bool, Fault> {
+        self.bridges.replace(bridges, &self.shared)
     }
 
     /// How the bridges are.
@@ -179,6 +186,7 @@ impl Endpoint {
             }
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), empty).await;
+        self.bridges.abort();
         for task in &self.tasks {
             task.abort();
         }

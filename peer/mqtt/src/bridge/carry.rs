@@ -4,13 +4,16 @@ use crate::codec::{Ack, Packet, Publish, Qos, Reason, Version, encode_publish, p
 use crate::limits::OUT_BYTES_MAX;
 
 use super::mark::{Unfit, pass};
-use super::{Fence, Side, Span, of_client};
+use super::{Fence, Side, Span, name, of_client};
 
 impl Span {
     /// A message came from a side.
     pub(super) fn carry(&mut self, from: Side, publish: Publish) {
         if let (Side::Remote, Fence::Asked { heard, .. }) = (from, &mut self.fence) {
             *heard = true;
+        }
+        if publish.alias.is_some() {
+            return self.over(format!("{} uses an alias that nobody granted", name(from)));
         }
         let (packet_id, qos) = (publish.packet_id, publish.qos);
         if self.pass_on(from, publish).is_some() {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::BytesMut;
+use bytestring::ByteString;
 use shared::time::{Now, Tick};
 
 use super::{Side, Span};
@@ -29,6 +30,12 @@ impl Half {
     #[must_use]
     pub const fn side(&self) -> Side {
         self.side
+    }
+
+    /// The engine's name.
+    #[must_use]
+    pub fn engine(&self) -> ByteString {
+        self.lock().terms.engine.clone()
     }
 
     /// Takes what was read; what has to wait stays in the buffer.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::Broker;
+use crate::bridge::BRIDGE_CLIENT;
 use crate::journal::{Change, Table, key};
 use crate::session::{Owner, Session};
 
@@ -23,6 +24,26 @@ impl Broker {
         for id in received {
             let row = key(session.id, u64::from(id.get()));
             self.journal.write(Table::Received, row, Change::Gone, None);
+        }
+    }
+
+    /// Ends this peer's own session for a bridge, with all that waits in it.
+    pub fn end_bridge(&self, client: &ByteString) {
+        if let Some(session) = self.own_session(client) {
+            self.end(&mut self.sessions(), &session);
+        }
+    }
+
+    /// Ends those of bridges that are no more.
+    pub fn end_bridges_but(&self, kept: &[ByteString]) {
+        let mut sessions = self.sessions();
+        let gone = sessions.by_owner.iter().filter(|(owner, _)| {
+            let bridge = owner.client.starts_with(BRIDGE_CLIENT) && !kept.contains(&owner.client);
+            bridge && *owner.identity == *self.node()
+        });
+        let gone: Vec<Arc<Session>> = gone.map(|(_, session)| Arc::clone(session)).collect();
+        for session in &gone {
+            self.end(&mut sessions, session);
         }
     }
 

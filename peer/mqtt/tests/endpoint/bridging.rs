@@ -119,6 +119,31 @@ impl Crossing {
         }
     }
 
+    /// The engine says this, whatever it is; this peer answers.
+    fn hear_engine(&mut self, octets: &[u8]) {
+        if self.wires.is_none() {
+            self.connect();
+        }
+        let now = self.here.now;
+        let half = &mut self.wires.as_mut().unwrap().ends[1].0;
+        half.handle_bytes(&mut BytesMut::from(octets), now);
+        self.settle_here();
+    }
+
+    /// Moves what is said between the bridge and this peer.
+    fn settle_here(&mut self) {
+        let now = self.here.now;
+        for _ in 0..4 {
+            self.here.sync();
+            let (half, client, ..) = &mut self.wires.as_mut().unwrap().ends[0];
+            let (mut out, mut back) = (Vec::new(), Vec::new());
+            half.fill(&mut out, Waker::noop(), now);
+            client.handle_bytes(&mut BytesMut::from(&out[..]), now);
+            client.fill(&mut back, Waker::noop(), now);
+            half.handle_bytes(&mut BytesMut::from(&back[..]), now);
+        }
+    }
+
     fn half(&self) -> &Half {
         &self.wires.as_ref().unwrap().ends[1].0
     }
@@ -421,4 +446,80 @@ fn nobody_else_has_a_bridges_session() {
     line.say(&Packet::Connect(Box::new(connect)), rig.now);
     assert_eq!(line.ended_with(rig.now), Some(Reason::ClientIdentifierNotValid));
     assert!(!rig.connected(&lasting("bridge")).1.reason.is_error());
+}
+
+/// What an engine says that is no good one, after what welcome.
+#[test]
+fn a_hostile_engine_ends_its_bridge_and_nothing_else() {
+    let welcome = &b"\x20\x03\0\0\0"[..];
+    for (octets, words) in [
+        (&b"\x20\x03\0\x87\0"[..], "refuses: not authorized"),
+        (b"\x20\x13\0\x88\x10\x1f\0\x0dback at eight", "server unavailable: back at eight"),
+        (b"\x30\x05\0\x01a\0x", "begins with no CONNACK"),
+        (b"\xff\xff\xff\xff\x7f", "no MQTT"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "no MQTT"),
+    ] {
+        let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+        crossing.hear_engine(octets);
+        let why = crossing.half().why().unwrap();
+        assert!(why.contains(words), "{octets:?}: {why}");
+    }
+    for (octets, words) in [
+        (&b"\x20\x03\0\0\0"[..], "what no server does"),
+        (b"\xe0\x02\x8b\0", "ended it: server shutting down"),
+        (b"\x82\x06\0\x01\0\0\x01a", "no MQTT"),
+        (b"\x30\x04\0\x01+\0", "no MQTT"),
+        (b"\x36\x06\0\x01a\0\x01\0", "no MQTT"),
+        (b"\x30\x07\0\0\x03\x23\0\x01x", "alias"),
+    ] {
+        let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+        crossing.hear_engine(welcome);
+        crossing.hear_engine(octets);
+        let why = crossing.half().why().unwrap_or_default();
+        assert!(why.contains(words), "{octets:?}: {why}");
+    }
+    // What only sounds strange goes on: topics nobody asked for, and answers to nothing.
+    let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::ExactlyOnce));
+    crossing.hear_engine(welcome);
+    let mut subscriber = subscriber(&crossing.here, "#");
+    for octets in [
+        &b"\x32\x08\0\x01x\0\x07\0hi"[..],
+        b"\x32\x0b\0\x04$SYS\0\x08\0hi",
+        b"\x40\x02\0\x09",
+        b"\x50\x02\0\x09",
+        b"\x62\x02\0\x09",
+        b"\x70\x02\0\x09",
+        b"\x90\x04\0\x09\0\x87",
+        b"\xd0\0",
+        b"\x30\x08\0\x03e/t\0hi",
+    ] {
+        crossing.hear_engine(octets);
+    }
+    assert_eq!(crossing.half().why(), None);
+    assert_eq!(crossing.tally.strays.get(), 2);
+    assert_eq!(heard(&mut subscriber, &crossing.here), ["hi"]);
+}
+
+#[test]
+fn whatever_an_engine_says_nothing_here_breaks() {
+    let mut crossing = Crossing::new(terms(&["#"], &["#"], Qos::ExactlyOnce));
+    let mut subscriber = subscriber(&crossing.here, "#");
+    for _ in 0..2_000 {
+        crossing.connect();
+        crossing.settle_here();
+        crossing.hear_engine(b"\x20\x03\0\0\0");
+        while crossing.half().why().is_none() {
+            let length = crossing.roll() % 24;
+            let kinds = [0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x90, 0xd0, 0xe0];
+            let kind = kinds[usize::try_from(crossing.roll() % 10).unwrap()];
+            let mut octets = vec![kind, u8::try_from(length).unwrap()];
+            octets.extend((0..length).map(|_| u8::try_from(crossing.roll() % 7).unwrap()));
+            crossing.hear_engine(&octets);
+        }
+        crossing.cut();
+    }
+    let now = crossing.here.now;
+    let _ = heard(&mut subscriber, &crossing.here);
+    crossing.here.client("p").publish(plain("still", "there"), now);
+    assert_eq!(heard(&mut subscriber, &crossing.here), ["there"]);
 }
