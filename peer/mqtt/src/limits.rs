@@ -142,9 +142,6 @@ pub const BRIDGE_HOPS_MAX: usize = 16;
 /// Octets that a bridge adds to a packet: a mark of two names, and a prefix.
 pub const BRIDGE_MARGIN_BYTES: u32 = 1024;
 
-/// The least that this peer is told that a bridge takes, whatever the engine says.
-pub const BRIDGE_PACKET_BYTES_MIN: u32 = 128;
-
 /// Octets of the prefix of a bridge, so that the margin has room for it.
 pub const BRIDGE_PREFIX_BYTES_MAX: usize = 256;
 

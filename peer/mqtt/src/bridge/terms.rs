@@ -7,10 +7,7 @@ use bytestring::ByteString;
 use shared::policy::{Filter, matches, overlaps};
 
 use crate::codec::{Connect, Granted, Options, PacketId, Qos, RetainHandling, Subscribe, Version};
-use crate::limits::{
-    BRIDGE_KEEP_ALIVE_S, BRIDGE_MARGIN_BYTES, BRIDGE_PACKET_BYTES_MIN, BRIDGE_WINDOW,
-    PACKET_BYTES_MAX,
-};
+use crate::limits::{BRIDGE_KEEP_ALIVE_S, BRIDGE_MARGIN_BYTES, BRIDGE_WINDOW, PACKET_BYTES_MAX};
 
 /// Which end of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,8 +142,8 @@ impl Terms {
 
     /// Within what the engine grants.
     pub(super) fn local_connect(&self, granted: &Granted) -> Connect {
+        // What is too large only with its mark is dropped by the bridge.
         let largest = granted.packet_bytes_max.unwrap_or(PACKET_BYTES_MAX).min(PACKET_BYTES_MAX);
-        let largest = largest.saturating_sub(BRIDGE_MARGIN_BYTES).max(BRIDGE_PACKET_BYTES_MIN);
         Connect {
             receive_max: granted.receive_max.unwrap_or(BRIDGE_WINDOW).min(BRIDGE_WINDOW),
             packet_bytes_max: Some(largest),
