@@ -366,6 +366,9 @@ fn other_settings_are_taken_while_it_runs() {
         there.publish("f/t", "y") == Reason::Success
     });
     wait_until("it comes", SOON, || here.text() == "y");
+    wait_until("the engine has nothing of the old filter", SOON, || {
+        there.publish("e/t", "z") == Reason::NoMatchingSubscribers
+    });
     // One that cannot be used changes nothing, and one that is gone leaves nothing behind.
     change("f/#\"], out", "f/#\"], password-file: nowhere, username: u, out");
     wait_until("it is refused", SOON, || alice.log().contains("nowhere"));

@@ -3,6 +3,7 @@
 //! ```text
 //! NODE.bundle/  node.yaml id/node.key id/node.crt trust.pem feed inbox/
 //!               state.redb directory evidence/ lock control.sock   (made by the running peer)
+//!               mqtt.redb mqtt.sock bridges   (if it speaks MQTT)
 //! ```
 //!
 //! **Invariant:** an open [`Bundle`] has a key that fits its certificate, a certificate of its own

@@ -224,6 +224,11 @@ pub const BRIDGE_PASSWORD_BYTES_MAX: usize = 4096;
 pub const BRIDGE_ROOTS_BYTES_MAX: usize = 1024 * 1024;
 /// Roots in such a file.
 pub const BRIDGE_ROOTS_MAX: usize = 512;
+/// Filters that an engine is told at once that they are not wanted any more: one packet of them.
+pub const BRIDGE_ASKED_MAX: usize = 256;
+/// Bytes of the file that knows what engines were asked for: sixteen bridges of 64 filters have
+/// 64 KiB.
+pub const BRIDGE_ASKED_BYTES_MAX: usize = 1024 * 1024;
 /// How long a bridge waits before its second attempt; each further wait is twice as long.
 pub const BRIDGE_WAIT_MIN: Duration = Duration::from_millis(250);
 /// And at most: an engine that is back is found within a minute.

@@ -293,6 +293,11 @@ impl Span {
             let subscribe = self.terms.remote_subscribe(FIRST);
             self.say(Side::Remote, &Packet::Subscribe(subscribe));
         }
+        if self.was_there && !self.terms.retired.is_empty() {
+            let filters = self.terms.retired.clone();
+            let unsubscribe = Unsubscribe { packet_id: SECOND, filters };
+            self.say(Side::Remote, &Packet::Unsubscribe(unsubscribe));
+        }
         self.remote.wake();
     }
 

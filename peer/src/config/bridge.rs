@@ -139,6 +139,7 @@ impl Bridge {
             username: self.username.as_deref().map(ByteString::from),
             password,
             session_expiry_s: self.session_expiry_s,
+            retired: Vec::new(),
         }
     }
 }

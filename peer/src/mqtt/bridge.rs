@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** two bridges of one name are never connected at once.
 
+mod asked;
 mod line;
 mod running;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use super::Shared;
 use crate::config::Bridge;
 use crate::control::bridge::BridgeStatus;
+use asked::Asked;
 use running::Running;
 
 pub use line::{Checked, check};
@@ -42,6 +44,7 @@ pub(super) struct Bridges {
     network: NetworkName,
     folder: PathBuf,
     dialler: Arc<Dialler>,
+    asked: Arc<Asked>,
     all: Mutex<Vec<Task>>,
 }
 
@@ -56,7 +59,8 @@ impl Bridges {
         shared: &Arc<Shared>,
     ) -> Result<Self, Fault> {
         let (network, folder) = (plans.network.clone(), folder.to_owned());
-        let bridges = Self { network, folder, dialler: plans.dialler, all: Mutex::default() };
+        let (dialler, asked) = (plans.dialler, Arc::new(Asked::open(&folder)));
+        let bridges = Self { network, folder, dialler, asked, all: Mutex::default() };
         let all = plans.bridges.iter().map(|bridge| bridges.make(bridge, shared));
         let all = all.collect::<Result<Vec<_>, Fault>>()?;
         let kept: Vec<_> = all.iter().map(|running| running.session().clone()).collect();
@@ -112,7 +116,9 @@ impl Bridges {
     fn make(&self, bridge: &Bridge, shared: &Shared) -> Result<Arc<Running>, Fault> {
         let node = shared.own().name.as_ref().clone();
         let now = shared.clock.now().wall;
-        Running::new(bridge, &self.folder, (&self.network, &node), now).map(Arc::new)
+        let terms = bridge.terms(&self.network, &node, None);
+        let running = Running::new(bridge, terms, (&self.folder, &self.asked), now);
+        running.map(Arc::new)
     }
 
     /// Begins to connect, after something else.

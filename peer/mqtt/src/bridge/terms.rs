@@ -66,6 +66,8 @@ pub struct Terms {
     pub password: Option<Password>,
     /// How long either session lasts while the bridge is down.
     pub session_expiry_s: u32,
+    /// What the engine was asked for once and is not any more, as it is called there.
+    pub retired: Vec<ByteString>,
 }
 
 /// The client identifiers that only bridges may have begin so.
@@ -179,10 +181,15 @@ impl Terms {
                 true => RetainHandling::IfNew,
                 false => RetainHandling::Always,
             };
-            let text = ByteString::from(format!("{}{}", self.prefix, filter.as_str()));
-            (text, self.options(self.qos, handling))
+            (self.called_there(filter), self.options(self.qos, handling))
         });
         Subscribe { packet_id, id: None, filters: filters.collect() }
+    }
+
+    /// A filter as it is called at the engine.
+    #[must_use]
+    pub fn called_there(&self, filter: &Filter) -> ByteString {
+        ByteString::from(format!("{}{}", self.prefix, filter.as_str()))
     }
 
     /// What this peer is asked for, `retained` if what is retained here is to be told.

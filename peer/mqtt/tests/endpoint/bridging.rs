@@ -46,6 +46,7 @@ fn terms(incoming: &[&str], outgoing: &[&str], qos: Qos) -> Terms {
         username: None,
         password: None,
         session_expiry_s: 3_600,
+        retired: Vec::new(),
     }
 }
 
@@ -351,6 +352,15 @@ fn a_filter_that_was_taken_out_is_not_listened_to_any_more() {
     let views = crossing.here.broker.views(10);
     let bridge = views.iter().find(|view| view.client.starts_with("$bridge")).unwrap();
     assert_eq!((bridge.filters.join(" ").as_str(), bridge.queued), ("m/#", 0));
+    // Whoever knows what the engine was asked for takes it back.
+    crossing.cut();
+    let known = Terms { retired: vec!["old/#".into()], ..(*crossing.terms).clone() };
+    crossing.terms = Arc::new(known);
+    crossing.connect();
+    crossing.settle();
+    publish(&mut theirs, &mut crossing.there, "old/t", "z", Qos::AtLeastOnce);
+    crossing.settle();
+    assert_eq!((crossing.tally.strays.get(), crossing.half().why()), (2, None));
 }
 
 #[test]

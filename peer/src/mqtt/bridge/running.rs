@@ -14,7 +14,6 @@ use host::fault::Fault;
 use host::terminal::escape;
 use mqtt::codec::Packet;
 use mqtt::{Door, Half, Side, State, Tally, Terms, span};
-use shared::name::{NetworkName, NodeName};
 use shared::time::{Now, Tick, Timestamp};
 use shared::verify::Member;
 use tls::Dialler;
@@ -22,6 +21,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::asked::Asked;
 use super::line::{self, Papers};
 use super::version_words;
 use crate::config::Bridge;
@@ -41,6 +41,9 @@ pub(super) struct Running {
     terms: Arc<Terms>,
     tally: Arc<Tally>,
     papers: Papers,
+    asked: Arc<Asked>,
+    /// What the engine is asked for.
+    filters: Vec<String>,
     view: Mutex<View>,
     /// Told to connect anew, or to leave.
     kick: Notify,
@@ -67,17 +70,23 @@ impl Running {
     /// Reads what a bridge needs.
     pub(super) fn new(
         bridge: &Bridge,
-        folder: &Path,
-        (network, node): (&NetworkName, &NodeName),
+        mut terms: Terms,
+        (folder, asked): (&Path, &Arc<Asked>),
         now: Timestamp,
     ) -> Result<Self, Fault> {
         let papers = Papers::read(bridge, folder)?;
+        let filters = terms.incoming.iter().map(|filter| terms.called_there(filter).to_string());
+        let filters: Vec<String> = filters.collect();
+        terms.retired = asked.begin(&bridge.name, &filters)?;
+        terms.password.clone_from(&papers.password);
         Ok(Self {
             bridge: bridge.clone(),
             folder: folder.to_owned(),
-            terms: Arc::new(bridge.terms(network, node, papers.password.clone())),
+            terms: Arc::new(terms),
             tally: Arc::default(),
             papers,
+            asked: Arc::clone(asked),
+            filters,
             view: Mutex::new(View { waiting: false, since: now, half: None, error: None }),
             kick: Notify::new(),
             leaving: OnceLock::new(),
@@ -136,6 +145,10 @@ impl Running {
             self.say(&attempt);
             if attempt.lasted.is_some_and(|lasted| lasted >= BRIDGE_STEADY) {
                 wait = BRIDGE_WAIT_MIN;
+                // In so long a time the engine has heard what it is not to send any more.
+                if let Err(error) = self.asked.settle(&self.bridge.name, &self.filters) {
+                    tracing::warn!(bridge = %self.bridge.name, "{error}");
+                }
             }
             self.turn(true, Some(attempt.why), &shared);
             tokio::select! {
