@@ -20,6 +20,8 @@ pub struct Correction {
     pub offset_ns: i64,
     /// The clock's gain over the count from now on, in parts of 1.
     pub rate: f64,
+    /// The time that it is spent in, in ns, unless that is too fast.
+    pub over_ns: u64,
     /// How wrong the corrected clock may be, in ns; [`UNKNOWN_NS`] if unknown.
     pub bound_ns: u64,
     /// What it rests on then.
@@ -62,10 +64,10 @@ impl Discipline {
     /// Moves the clock without a step: what is too far is taken up by the next corrections.
     pub fn slew(&mut self, now: Mono, correction: Correction) {
         let line = self.begun(now);
-        let most = SLEW_NS as f64 * SLEW_MAX;
+        let over = correction.over_ns.max(SLEW_NS) as f64;
+        let most = over * SLEW_MAX;
         let wanted = (correction.offset_ns as f64).clamp(-1e15, 1e15);
-        let slew =
-            if wanted.abs() > most { SLEW_MAX.copysign(wanted) } else { wanted / SLEW_NS as f64 };
+        let slew = if wanted.abs() > most { SLEW_MAX.copysign(wanted) } else { wanted / over };
         let slew_ns = if slew == 0.0 { 0 } else { (wanted / slew).round() as u64 };
         let Correction { bound_ns, state, .. } = correction;
         let rate = bounded(correction.rate);
@@ -78,7 +80,7 @@ impl Discipline {
             return false;
         }
         let line = self.begun(now);
-        let Correction { offset_ns, rate, bound_ns, state } = correction;
+        let Correction { offset_ns, rate, bound_ns, state, .. } = correction;
         let (utc, rate) = (line.utc.plus_ns(offset_ns), bounded(rate));
         let steps = self.line.steps + 1;
         self.show(Line { utc, rate, bound_ns, state, steps, ..line });
@@ -128,7 +130,7 @@ mod tests {
     }
 
     fn rooted(offset_ns: i64) -> Correction {
-        Correction { offset_ns, rate: 0.0, bound_ns: 1_000, state: State::Rooted }
+        Correction { offset_ns, rate: 0.0, over_ns: SLEW_NS, bound_ns: 1_000, state: State::Rooted }
     }
 
     #[test]
@@ -179,7 +181,7 @@ mod tests {
             let face = clock.face();
             let mut before = face.reading(now).best;
             for (offset_ns, rate, wait) in turns {
-                clock.slew(now, Correction { offset_ns, rate, bound_ns: 5, state: State::Rooted });
+                clock.slew(now, Correction { rate, ..rooted(offset_ns) });
                 prop_assert!(face.reading(now).best >= before);
                 now = now.plus_ns(wait);
                 let best = face.reading(now).best;

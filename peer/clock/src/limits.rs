@@ -14,6 +14,10 @@ pub const SOURCE_NAME_BYTES_MAX: usize = shared::limits::ADDRESS_BYTES_MAX;
 pub const SAMPLES_MAX: usize = 64;
 /// Samples before a source has a say: two make a line, the third shows that it is none.
 pub const SAMPLES_MIN: usize = 3;
+/// How far back a line reaches, in ns: over half an hour a crystal is straight to some us.
+pub const LINE_NS: u64 = 1_800 * S;
+/// But it rests on so many samples at least, however rarely a source is asked.
+pub const LINE_SAMPLES: usize = 8;
 
 /// The stratum that means "not synchronised" (RFC 5905 §7.3).
 pub const STRATUM_NONE: u8 = 16;
@@ -31,7 +35,8 @@ pub const DELAY_SLACK_NS: u64 = 10 * US;
 pub const PRECISION_NS: u64 = US;
 /// How long the other side may hold a question, in ns: its clock's wander meanwhile is an error.
 pub const HELD_NS_MAX: u64 = S;
-/// Age of the moment at which a source was last set, in ns: a day at 15 ppm is the longest distance.
+/// Age of the moment at which a source was last set, in ns: a day at 15 ppm is about the longest
+/// distance.
 pub const REFERENCE_AGE_NS_MAX: u64 = 86_400 * S;
 /// How far that moment may lie ahead of the answer, in ns: a clock is set while it answers.
 pub const REFERENCE_AHEAD_NS_MAX: u64 = S;
@@ -49,16 +54,27 @@ pub const SLEW_MAX: f64 = 500e-6;
 pub const DRIFT: f64 = 15e-6;
 /// Time in which a small correction is spent, in ns: shorter makes noise of it, longer lags.
 pub const SLEW_NS: u64 = 8 * S;
+/// The same while there is no root, in ns: all move each other, on what was measured up to an
+/// interval ago, and a loop that corrects faster than it learns swings.
+pub const MESH_SLEW_NS: u64 = 32 * S;
 
 /// A correction that is a step, in ns: RFC 5905's STEPT. Nobody's jitter on a usable path is so
 /// long, and 500 ppm take four minutes for it.
 pub const STEP_NS: u64 = 128 * MS;
+/// What is stepped at the start, in ns: more would be slewed for seconds by each of all who start.
+pub const START_STEP_NS: u64 = MS;
 /// Steps in one run: the first to the mesh, the first to the roots, and what several nodes need
 /// that start at once with dead clocks. Then the clock only slews.
 pub const STEPS_MAX: u8 = 8;
+/// How long after a step the mesh's midpoint moves us no more, in ns: all step at once when all
+/// start at once, and the others are known anew after two answers that are far off and one more.
+pub const DAZED_NS: u64 = 24 * S;
 /// How long a start waits for roots before the peers alone are believed, in ns: two rounds of
 /// questions, a lost one, and handshakes.
 pub const START_NS: u64 = 30 * S;
+/// How long a mesh without roots that has just begun waits for all of its members, in ns: as long
+/// as a start waits, and until the last that starts with us is known.
+pub const GATHER_NS: u64 = 90 * S;
 /// How long the last rate is trusted when the majority is gone, in ns: 0.1 ppm make 30 us of it, so
 /// it is cheaper to wait for a root that restarts than to change whom one follows.
 pub const DWELL_NS: u64 = 300 * S;
@@ -84,12 +100,19 @@ pub const WARM_NS: u64 = 60 * S;
 /// Samples that the line should rest on: with more a longer interval does, with fewer the crystal
 /// wanders faster than it is looked at (chrony's `polltarget`, doubled for the runs test's sake).
 pub const POLL_TARGET: usize = 16;
-/// How long an answer is waited for, in ns: the longest round trip and what a queue holds.
-pub const ANSWER_NS: u64 = 2 * S;
+/// How much a crystal's rate changes with the temperature between two questions, in parts of 1. The
+/// interval grows only while this makes less than half a round trip, which nobody sees anyway.
+pub const WANDER: f64 = 1e-6;
 
 /// Answers in a row that miss the accepted interval before a source is called a liar: the prototype
 /// raised no false alarm with three.
 pub const MISSES: u8 = 3;
+/// How long the rates of a mesh without roots are not taken over after its clocks were moved fast,
+/// in ns: some answers at the shortest interval, for a line that has none of it.
+pub const STEADY_NS: u64 = 120 * S;
+/// How long nobody is accused after the clock was asked to move by a millisecond, in ns: others are
+/// moved too, and 500 ppm take four minutes for what is not stepped.
+pub const CALM_NS: u64 = 600 * S;
 /// NAKs in the window that are a storm: eight cookies lost are one restart, twice that is not.
 pub const NAKS: usize = 16;
 /// That window, in ns.
@@ -108,3 +131,12 @@ pub const STATEMENTS_MAX: usize = 4;
 pub const SPEAKERS_MAX: usize = 256;
 /// Between two orders to keep the floor, in ns: what a crash forgets.
 pub const FLOOR_NS: u64 = 300 * S;
+/// The part of the way that a rate goes towards the others' in a round: all go it at once, and on
+/// what was measured over minutes, so a whole way would swing.
+pub const MESH_RATE_SHARE: f64 = 0.05;
+/// The part of the way that it goes back to the rate that the mesh began with: a fortieth of the
+/// other, which leaves a fortieth of a crystal's error to be slewed, 12 us.
+pub const MESH_RATE_BACK: f64 = MESH_RATE_SHARE / 40.0;
+/// How far a mesh without roots may run from the rate that it began with, in parts of 1: two usual
+/// crystals are not further apart.
+pub const MESH_RATE_MAX: f64 = 2.0 * DRIFT;

@@ -8,7 +8,8 @@
 //! together. Roots that contradict each other without a majority move nobody.
 //!
 //! A root that has a source of its own believes this before other roots: if roots followed each
-//! other's majority, they would drift together and call their own sources liars.
+//! other's majority, they would drift together and call their own sources liars. Only when a
+//! majority of all roots contradicts its source it follows them.
 //!
 //! **Invariant:** while fewer than half of the configured roots lie, an accepted offset lies in an
 //! honest root's interval; while fewer than a third of `n` clocks lie, a midpoint lies between
@@ -79,6 +80,8 @@ pub struct Electorate {
     pub roots: BTreeSet<SourceId>,
     /// Whether our own clock counts among the others' in a midpoint: not before it was set.
     pub started: bool,
+    /// The source we hang on; it stays so for as long as it agrees.
+    pub lead: Option<SourceId>,
 }
 
 /// How a source stands after a round.
@@ -136,6 +139,8 @@ pub struct Accepted {
     pub lead: SourceId,
     /// Those that the offset is the median of.
     pub survivors: Vec<SourceId>,
+    /// Whether it is only our own source's, and as many other roots contradict it.
+    pub contested: bool,
 }
 
 /// What to do.
@@ -184,7 +189,11 @@ pub fn select(electorate: &Electorate, candidates: &[Candidate]) -> Verdict {
     let (barred, heard): (Vec<_>, Vec<_>) = heard.into_iter().partition(|c| c.is_barred());
     let ballot = Ballot::of(electorate, &heard);
     let outcome = match ballot.count() {
-        Count::Majority(accepted) => Outcome::Rooted(accepted),
+        Count::Majority(mut accepted) => {
+            let kept = electorate.lead.as_ref().filter(|lead| accepted.survivors.contains(lead));
+            accepted.lead = kept.cloned().unwrap_or(accepted.lead);
+            Outcome::Rooted(accepted)
+        }
         Count::Contradiction => {
             let parties = ballot.speakers();
             let others: Vec<_> = heard.iter().filter(|c| !parties.contains(&&c.id)).collect();

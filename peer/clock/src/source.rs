@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 
 use crate::fit::{self, Line, Point};
 use crate::limits::{
-    BURST, BURST_NS, DELAY_NS_MAX, DRIFT, POLL_MAX, POLL_MIN, POLL_TARGET, POLL_USUAL,
-    PRECISION_NS, RATE_MAX, SAMPLES_MAX, SAMPLES_MIN, WARM_NS,
+    BURST, BURST_NS, DELAY_NS_MAX, DRIFT, LINE_NS, LINE_SAMPLES, POLL_MAX, POLL_MIN, POLL_TARGET,
+    POLL_USUAL, PRECISION_NS, RATE_MAX, SAMPLES_MAX, SAMPLES_MIN, WANDER, WARM_NS,
 };
 use crate::measure::{Sample, Told};
 use crate::moment::{Mono, Utc, signed};
@@ -176,7 +176,9 @@ impl Source {
             let sigma_ns = base + (sample.delay_ns - least) as f64 / 2.0;
             Point { at_ns: at_ns as f64, offset_ns, sigma_ns }
         };
-        self.samples.iter().map(point).collect()
+        let recent = |sample: &&Sample| newest.at.ns_since(sample.at) <= LINE_NS;
+        let enough = self.samples.iter().filter(recent).count().max(LINE_SAMPLES);
+        self.samples.iter().skip(self.samples.len().saturating_sub(enough)).map(point).collect()
     }
 
     /// Whether an answer cannot be on the line, whatever the round trips hide.
@@ -196,8 +198,11 @@ impl Source {
     fn adapt(&mut self) {
         let Some(line) = self.line else { return };
         let score = (line.used as f64 / POLL_TARGET as f64 - 1.0) / 8.0;
-        self.score += score.clamp(-0.5, 0.25);
-        if self.score >= 1.0 {
+        self.score = (self.score + score.clamp(-0.5, 0.25)).min(1.0);
+        let hidden_ns = self.delay_ns().unwrap_or_default() as f64 / 2.0;
+        let wandered_ns = (1_u64 << self.poll) as f64 * 2e9 * WANDER;
+        let useful = self.poll < POLL_USUAL || wandered_ns <= hidden_ns;
+        if self.score >= 1.0 && useful {
             (self.poll, self.score) = ((self.poll + 1).min(POLL_MAX), 0.0);
         } else if self.score <= -1.0 {
             (self.poll, self.score) = (self.poll.saturating_sub(1).max(POLL_MIN), 0.0);
@@ -292,8 +297,10 @@ mod tests {
 
     #[test]
     fn a_steady_source_is_asked_less_often_and_a_restless_one_more() {
-        let steady = taken((0..150).map(|turn| (noise(turn), 300_000)));
+        let steady = taken((0..150).map(|turn| (noise(turn), 20_000_000)));
         assert_eq!(steady.poll(), POLL_MAX);
+        let near = taken((0..150).map(|turn| (noise(turn), 300_000)));
+        assert_eq!(near.poll(), 7, "nearby is known so well that 1024 s would be a loss");
         let restless = taken((0..150).map(|turn| (turn % 20 * (turn % 20) * 90_000, 300_000)));
         assert!(restless.poll() <= POLL_USUAL, "{}", restless.poll());
     }

@@ -18,7 +18,7 @@ fn outside(name: &str) -> SourceId {
 
 fn electorate(roots: &[SourceId]) -> Electorate {
     let roots = roots.iter().cloned().collect();
-    Electorate { me: node("me"), time_root: false, roots, started: true }
+    Electorate { me: node("me"), time_root: false, roots, started: true, lead: None }
 }
 
 /// A root that says so of itself.
@@ -58,6 +58,18 @@ fn a_majority_of_the_configured_roots_is_followed() {
     assert_eq!(verdict.marks[&peer("c")], Mark::False);
     assert_eq!(verdict.marks[&peer("a")], Mark::Lead);
     assert_eq!(verdict.votes, (3, 3));
+}
+
+#[test]
+fn the_lead_stays_while_it_agrees() {
+    let mut all = three();
+    let lead = |all: &Electorate, b| {
+        accepted(&select(all, &[root("a", 10), root("b", b), root("c", 20)])).lead.clone()
+    };
+    assert_eq!(lead(&all, 70), peer("c"), "the nearest");
+    all.lead = Some(peer("b"));
+    assert_eq!(lead(&all, 70), peer("b"));
+    assert_eq!(lead(&all, 70_000), peer("a"));
 }
 
 #[test]
@@ -177,11 +189,11 @@ fn a_midpoint_of_four_bears_one_liar_and_of_three_none() {
 /// A root that has `gps`, among others.
 fn hub(others: &[SourceId]) -> Electorate {
     let roots = others.iter().cloned().chain([outside("gps")]).collect();
-    Electorate { me: node("me"), time_root: true, roots, started: true }
+    Electorate { me: node("me"), time_root: true, roots, started: true, lead: None }
 }
 
 #[test]
-fn a_root_believes_its_own_source_until_as_many_contradict() {
+fn a_root_believes_its_own_source_until_a_majority_contradicts() {
     let all = hub(&[peer("a"), peer("b")]);
     let own = local("gps", 500);
     let verdict = select(&all, &[own.clone(), root("a", 450), root("b", 450)]);
@@ -193,8 +205,10 @@ fn a_root_believes_its_own_source_until_as_many_contradict() {
     );
     let verdict = select(&all, &[own.clone(), root("a", 500), root("b", 90_000)]);
     assert_eq!(accepted(&verdict).offset_ns, 500);
+    assert!(!accepted(&verdict).contested);
     let verdict = select(&all, &[own.clone(), root("b", 90_000)]);
-    assert_eq!(verdict.outcome, Outcome::NoMajority(None), "one against one");
+    assert_eq!(accepted(&verdict).offset_ns, 500, "one against one");
+    assert!(accepted(&verdict).contested);
     let verdict = select(&all, &[own, root("a", 90_000), root("b", 90_010)]);
     assert_eq!(accepted(&verdict).offset_ns, 90_005, "two of three");
     assert_eq!(verdict.marks[&outside("gps")], Mark::False);
@@ -266,7 +280,8 @@ proptest! {
         all.extend(members_of(&crowd, 'm'));
         let verdict = select(&electorate, &all);
         if let Outcome::Rooted(accepted) = &verdict.outcome {
-            let within = |c: &Candidate| c.interval().holds(Interval::around(accepted.offset_ns, 0));
+            let offset = Interval::around(accepted.offset_ns, 0);
+            let within = |c: &Candidate| c.interval().holds(offset);
             prop_assert!(honest.iter().any(within), "{accepted:?}");
             prop_assert!(accepted.place.lo <= 0 && 0 <= accepted.place.hi, "{accepted:?}");
         }

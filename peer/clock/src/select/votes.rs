@@ -86,7 +86,9 @@ impl Ballot {
         }
     }
 
-    /// A root with a source of its own: that is enough, unless as many others contradict it.
+    /// A root with a source of its own: that is enough, unless a majority contradicts it. One that
+    /// is contradicted by as many says so and goes on: if it stopped, a single liar would stop all
+    /// roots that start one after the other.
     fn own_against(&self, own: Accepted, others: &[&Vote]) -> Count {
         let (with, against): (Vec<&Vote>, Vec<&Vote>) =
             others.iter().partition(|vote| vote.place.meets(own.place));
@@ -100,7 +102,7 @@ impl Ballot {
         }
         match count(&against, self.configured()) {
             Count::Majority(theirs) => Count::Majority(theirs),
-            Count::Contradiction | Count::TooFew => Count::Contradiction,
+            _ => Count::Majority(Accepted { contested: true, ..own }),
         }
     }
 }
@@ -162,5 +164,5 @@ fn accept(survivors: &[&Vote], place: Interval, configured: usize) -> Option<Acc
     let lead = survivors.iter().min_by_key(|vote| vote.offset_ns.abs_diff(offset_ns))?;
     let lead = lead.speakers.first()?.clone();
     let survivors = survivors.iter().flat_map(|vote| vote.speakers.clone()).collect();
-    Some(Accepted { offset_ns, place, lead, survivors })
+    Some(Accepted { offset_ns, place, lead, survivors, contested: false })
 }

@@ -1,0 +1,273 @@
+//! The keeper of a node's time: the machine that joins sources, selection, clock and floor.
+//!
+//! In go configuration, answers, and the machine's count; out come whom to ask, what to keep, and
+//! events. The order of calls: any `handle_*`, then [`Keeper::poll_action`] until it is empty, then
+//! wait until [`Keeper::next_deadline`] and call [`Keeper::handle_tick`]. Who wants the time holds
+//! the [`Face`]; what a server tells others is [`Keeper::served`].
+//!
+//! **Invariant:** the clock is moved in `steer.rs` only, by a verdict; events are told once for as
+//! long as what they tell lasts.
+
+mod round;
+mod serve;
+mod steer;
+mod table;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use shared::name::NodeName;
+
+use crate::discipline::Discipline;
+use crate::event::Event;
+use crate::face::{Face, Reading};
+use crate::floor::{Dates, Floor, Ground};
+use crate::limits::{ACTIONS_MAX, EVENTS_MAX, FLOOR_NS, NAKS, ROUND_NS, START_NS, SYSTEM_JUMP_NS};
+use crate::measure::{Exchange, MeasureError, Sample, SourceId, Told};
+use crate::moment::{Mono, Utc, signed};
+use crate::select::Verdict;
+pub use serve::Served;
+use steer::Course;
+pub use table::Row;
+use table::Table;
+
+/// What a keeper begins with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Our name.
+    pub me: NodeName,
+    /// What the system clock shows.
+    pub system: Utc,
+    /// The floor as it was kept.
+    pub floor: Floor,
+    /// Any number: nodes with different ones do not ask in step.
+    pub seed: u64,
+}
+
+/// Whom to ask, and who is a root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Members {
+    /// Whether our own certificate has the role `time-root`.
+    pub time_root: bool,
+    /// Members and configured sources that can be asked.
+    pub sources: BTreeSet<SourceId>,
+    /// Members whose certificates have the role `time-root`, whether they can be asked or not.
+    pub roots: BTreeSet<NodeName>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask this source now.
+    Ask(SourceId),
+    /// Keep the floor on the disk.
+    Keep(Floor),
+    /// Tell the sentinel.
+    Tell(Event),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Keeper {
+    me: NodeName,
+    members: Members,
+    clock: Discipline,
+    floor: Floor,
+    /// Whether the system clock was below the floor at the start.
+    cold: bool,
+    system: (Mono, Utc),
+    table: Table,
+    course: Course,
+    verdict: Option<Verdict>,
+    /// After news.
+    next_round: Option<Mono>,
+    /// Without any.
+    quiet_round: Mono,
+    next_keep: Mono,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Keeper {
+    /// A keeper that shows the system's time, or the floor if that is later, and rests on nothing.
+    #[must_use]
+    pub fn new(start: Start, now: Mono) -> Self {
+        let Start { me, system, floor, seed } = start;
+        let cold = floor.is_cold(system);
+        let mut keeper = Self {
+            me,
+            members: Members::default(),
+            clock: Discipline::new(now, system.max(floor.at())),
+            floor,
+            cold,
+            system: (now, system),
+            table: Table::new(seed),
+            course: Course::new(now),
+            verdict: None,
+            next_round: None,
+            quiet_round: now.plus_ns(START_NS),
+            next_keep: now.plus_ns(FLOOR_NS),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        if cold {
+            keeper.tell(Event::Rollback { at: system, floor: floor.at() });
+        }
+        keeper
+    }
+
+    /// Takes another list of whom to ask and of who is a root. Who is not on it any more is
+    /// forgotten at once.
+    pub fn handle_members(&mut self, members: Members, now: Mono) {
+        self.table.keep(&members, now);
+        self.members = members;
+        self.handle_tick(now);
+    }
+
+    /// Takes an answer.
+    ///
+    /// # Errors
+    /// [`MeasureError`], if nothing is learnt from it.
+    pub fn handle_answer(
+        &mut self,
+        from: &SourceId,
+        exchange: Exchange,
+        told: Told,
+        now: Mono,
+    ) -> Result<(), MeasureError> {
+        let sample = Sample::take(exchange, told)?;
+        if self.table.take(from, sample) {
+            let soonest = self.course.last_round().map_or(now, |last| last.plus_ns(ROUND_NS));
+            self.next_round = Some(soonest.max(now));
+        }
+        self.handle_tick(now);
+        Ok(())
+    }
+
+    /// Notes that a server refused a cookie.
+    pub fn handle_nak(&mut self, from: &SourceId, now: Mono) {
+        if let Some(naks) = self.table.nak(from, now).filter(|naks| *naks == NAKS) {
+            self.tell(Event::NakStorm { source_id: from.clone(), naks });
+        }
+    }
+
+    /// Notes that a question with NTS was answered without.
+    pub fn handle_strip(&mut self, from: &SourceId) {
+        if self.table.strip(from) {
+            self.tell(Event::Strip { source_id: from.clone() });
+        }
+    }
+
+    /// Notes what the system clock shows; never set here, only watched.
+    pub fn handle_system(&mut self, system: Utc, now: Mono) {
+        let (then, before) = self.system;
+        let expected = before.plus_ns(signed(now.ns_since(then)));
+        self.system = (now, system);
+        if system.ns_from(expected) < -signed(SYSTEM_JUMP_NS) {
+            self.tell(Event::Rollback { at: system, floor: expected });
+        }
+    }
+
+    /// Notes a date that was verified: a certificate's notBefore, a feed's thisUpdate.
+    pub fn handle_verified(&mut self, at: Utc, ground: Ground) {
+        if self.floor.raise(at, ground) {
+            self.act(Action::Keep(self.floor));
+        }
+    }
+
+    /// Takes the floor back to the time of the build, on a person's word.
+    pub fn reset_floor(&mut self) {
+        self.floor.reset();
+        self.act(Action::Keep(self.floor));
+    }
+
+    /// Does what is due.
+    pub fn handle_tick(&mut self, now: Mono) {
+        let poll_max = self.course.poll_max(now);
+        for due in self.table.due(now, poll_max) {
+            self.act(Action::Ask(due));
+        }
+        let quiet = now >= self.quiet_round;
+        if quiet || self.next_round.is_some_and(|at| at <= now) {
+            self.next_round = None;
+            self.quiet_round = now.plus_ns(START_NS);
+            self.round(now);
+        }
+        if now >= self.next_keep {
+            self.next_keep = now.plus_ns(FLOOR_NS);
+            self.raise_floor(now);
+        }
+    }
+
+    /// The next thing to be done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.events.pop_front().map(Action::Tell).or_else(|| self.actions.pop_front())
+    }
+
+    /// When to call [`Self::handle_tick`] at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Mono {
+        let others = [self.next_round, self.table.next(), Some(self.quiet_round)];
+        others.into_iter().flatten().fold(self.next_keep, Mono::min)
+    }
+
+    /// What everybody reads the time from.
+    #[must_use]
+    pub fn face(&self) -> Arc<Face> {
+        self.clock.face()
+    }
+
+    /// Time and error at a moment.
+    #[must_use]
+    pub fn reading(&self, now: Mono) -> Reading {
+        self.clock.reading(now)
+    }
+
+    /// What certificate dates are to be judged by.
+    #[must_use]
+    pub fn dates(&self, system: Utc, now: Mono) -> Dates {
+        self.floor.dates(&self.clock.reading(now), system)
+    }
+
+    /// The floor.
+    #[must_use]
+    pub const fn floor(&self) -> Floor {
+        self.floor
+    }
+
+    /// What the last round came to.
+    #[must_use]
+    pub const fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// The sources as a table, in the order of their names.
+    #[must_use]
+    pub fn rows(&self, now: Mono) -> Vec<Row> {
+        self.table.rows(&self.clock.reading(now), self.verdict.as_ref(), &self.members, now)
+    }
+
+    fn raise_floor(&mut self, now: Mono) {
+        let reading = self.clock.reading(now);
+        let rooted = reading.state == crate::face::State::Rooted;
+        if rooted && self.floor.raise(reading.earliest(), Ground::Synchronised) {
+            self.act(Action::Keep(self.floor));
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        if self.actions.len() < ACTIONS_MAX {
+            self.actions.push_back(action);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The keeper's edges; how it keeps time is in `tests/mesh`.
+
+use super::*;
+use crate::face::State;
+use crate::limits::{NAKS_NS, SOURCES_MAX};
+use crate::measure::{Leap, Root};
+use crate::select::Mark;
+
+const S: u64 = 1_000_000_000;
+const NOON: i64 = 1_800_000_000_000_000_000;
+
+fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+fn peer(name: &str) -> SourceId {
+    SourceId::Peer(node(name))
+}
+
+fn at(s: u64) -> Mono {
+    Mono::from_ns(s * S)
+}
+
+fn keeper(system_ns: i64) -> Keeper {
+    let floor = Floor::new(Utc::from_ns(NOON - 1));
+    let system = Utc::from_ns(system_ns);
+    Keeper::new(Start { me: node("me"), system, floor, seed: 1 }, at(0))
+}
+
+fn members(sources: &[&str], roots: &[&str]) -> Members {
+    Members {
+        time_root: false,
+        sources: sources.iter().map(|name| peer(name)).collect(),
+        roots: roots.iter().map(|name| node(name)).collect(),
+    }
+}
+
+/// Answers of a source that is `offset_ns` ahead, one each second.
+fn answer(
+    keeper: &mut Keeper,
+    from: &str,
+    stratum: u8,
+    offset_ns: i64,
+    turns: std::ops::Range<u64>,
+) {
+    for turn in turns {
+        let utc = Utc::from_ns(NOON + signed(turn * S) + offset_ns + 150_000);
+        let received = at(turn).plus_ns(300_000);
+        let exchange = Exchange { sent: at(turn), received_there: utc, sent_there: utc, received };
+        let told = Told {
+            leap: Leap::None,
+            stratum,
+            root_delay_ns: 0,
+            root_dispersion_ns: 1_000,
+            reference: utc,
+            root: Root::Of(peer(from)),
+        };
+        keeper.handle_answer(&peer(from), exchange, told, received).unwrap();
+    }
+}
+
+fn codes(keeper: &mut Keeper) -> Vec<&'static str> {
+    let actions = std::iter::from_fn(|| keeper.poll_action());
+    let code = |action| match action {
+        Action::Tell(event) => Some(event.code()),
+        Action::Ask(_) | Action::Keep(_) => None,
+    };
+    actions.filter_map(code).collect()
+}
+
+#[test]
+fn it_follows_a_root_after_some_rounds_and_says_what_it_is() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    assert!(!keeper.served(at(0)).synchronised);
+    answer(&mut keeper, "a", 1, 5_000_000, 1..4);
+    assert_eq!(keeper.reading(at(4)).state, State::Unset, "not at once");
+    answer(&mut keeper, "a", 1, 5_000_000, 4..8);
+    let reading = keeper.reading(at(8));
+    assert_eq!(reading.state, State::Rooted);
+    assert!(reading.best.ns().abs_diff(NOON + signed(8 * S) + 5_000_000) < 10_000);
+    assert!(reading.bound_ns < 300_000, "{reading:?}");
+    let served = keeper.served(at(8));
+    assert_eq!((served.told.stratum, served.told.root), (10, Root::Of(peer("a"))));
+    assert_eq!(served.reference_id, peer("a").reference_id());
+    assert_eq!(codes(&mut keeper), ["clock-step"]);
+}
+
+#[test]
+fn who_is_dropped_has_no_say_from_that_moment_on() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, 5_000_000, 1..4);
+    keeper.handle_members(members(&[], &["a"]), at(4));
+    answer(&mut keeper, "a", 1, 5_000_000, 4..20);
+    assert_eq!(keeper.reading(at(20)).state, State::Unset);
+    assert!(keeper.rows(at(20)).is_empty());
+}
+
+#[test]
+fn who_loses_the_role_is_barred_and_told_once() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, 0, 1..8);
+    keeper.handle_members(members(&["a"], &[]), at(8));
+    answer(&mut keeper, "a", 1, 0, 9..30);
+    assert_eq!(codes(&mut keeper), ["bad-role"]);
+    assert_eq!(keeper.rows(at(29))[0].mark, Mark::Barred);
+}
+
+#[test]
+fn a_majority_below_the_floor_is_not_adopted() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, -3_600 * signed(S), 1..12);
+    assert_eq!(keeper.reading(at(12)).state, State::Unset);
+    assert_eq!(codes(&mut keeper), ["rollback"]);
+}
+
+#[test]
+fn a_system_clock_that_is_set_back_is_told_of() {
+    let mut keeper = keeper(NOON);
+    let mut shows = |s: u64, ns| {
+        keeper.handle_system(Utc::from_ns(NOON + ns), at(s));
+        codes(&mut keeper)
+    };
+    assert!(shows(10, 10 * signed(S)).is_empty());
+    assert!(shows(20, 19 * signed(S)).is_empty(), "a second is nothing");
+    assert_eq!(shows(30, 28 * signed(S) - 1), ["rollback"]);
+    assert!(shows(40, 38 * signed(S)).is_empty());
+}
+
+#[test]
+fn a_storm_of_naks_and_a_stripped_answer_are_told_once() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &[]), at(0));
+    for turn in 0..NAKS as u64 - 1 {
+        keeper.handle_nak(&peer("a"), at(turn));
+    }
+    keeper.handle_nak(&peer("stranger"), at(20));
+    assert!(codes(&mut keeper).is_empty());
+    keeper.handle_nak(&peer("a"), at(20));
+    keeper.handle_nak(&peer("a"), at(21));
+    assert_eq!(codes(&mut keeper), ["nts-nak-storm"]);
+    let later = at(22).plus_ns(2 * NAKS_NS);
+    keeper.handle_nak(&peer("a"), later);
+    assert!(codes(&mut keeper).is_empty());
+    keeper.handle_strip(&peer("stranger"));
+    keeper.handle_strip(&peer("a"));
+    keeper.handle_strip(&peer("a"));
+    assert_eq!(codes(&mut keeper), ["nts-strip"]);
+}
+
+#[test]
+fn sources_are_bounded_and_roots_come_first() {
+    let mut keeper = keeper(NOON);
+    let names: Vec<String> = (0..2 * SOURCES_MAX).map(|at| format!("n{at:03}")).collect();
+    let sources: Vec<&str> = names.iter().map(String::as_str).collect();
+    let last = *sources.last().unwrap();
+    keeper.handle_members(members(&sources, &[last]), at(0));
+    let rows = keeper.rows(at(0));
+    assert_eq!(rows.len(), SOURCES_MAX);
+    assert!(rows.iter().any(|row| row.id == peer(last)));
+}
+
+#[test]
+fn the_floor_is_kept_when_it_rises_and_when_it_is_reset() {
+    let mut keeper = keeper(NOON);
+    let kept = |keeper: &mut Keeper| {
+        let actions: Vec<Action> = std::iter::from_fn(|| keeper.poll_action()).collect();
+        actions.iter().any(|action| matches!(action, Action::Keep(_)))
+    };
+    keeper.handle_verified(Utc::from_ns(NOON + 5), Ground::Signed);
+    assert!(kept(&mut keeper));
+    keeper.handle_verified(Utc::from_ns(NOON + 5), Ground::Signed);
+    assert!(!kept(&mut keeper));
+    keeper.reset_floor();
+    assert!(kept(&mut keeper));
+    assert_eq!(keeper.floor().at(), Utc::from_ns(NOON - 1));
+}
