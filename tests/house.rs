@@ -13,20 +13,21 @@ const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
 /// Who may use whom, as ARCHITECTURE.md draws it.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("shared", &[]),
     ("shared/host", &["shared"]),
     ("shared/tls", &["shared"]),
     ("peer/core", &["shared"]),
     ("peer/mqtt", &["shared"]),
     ("peer/clock", &["shared"]),
+    ("peer/nts", &[]),
     ("ca-tool", &["shared", "host", "tls", "peer"]),
-    ("peer", &["shared", "host", "tls", "peer-core", "mqtt"]),
+    ("peer", &["shared", "host", "tls", "peer-core", "mqtt", "nts"]),
     ("peer/sim", &["shared", "peer-core"]),
-    ("benches", &["shared", "host", "tls", "peer", "peer-core", "mqtt", "ca-tool", "sim"]),
+    ("benches", &["shared", "host", "tls", "peer", "peer-core", "mqtt", "nts", "ca-tool", "sim"]),
 ];
-const OURS: [&str; 9] =
-    ["shared", "host", "tls", "peer-core", "mqtt", "clock", "peer", "ca-tool", "sim"];
+const OURS: [&str; 10] =
+    ["shared", "host", "tls", "peer-core", "mqtt", "clock", "nts", "peer", "ca-tool", "sim"];
 
 fn sources() -> Vec<(String, String)> {
     let root = tree::root();
@@ -112,7 +113,7 @@ fn crates_use_only_what_the_drawing_lets_them() {
 
 #[test]
 fn pure_crates_have_nothing_to_be_impure_with() {
-    for krate in ["shared", "peer/core", "peer/clock"] {
+    for krate in ["shared", "peer/core", "peer/clock", "peer/nts"] {
         let manifest = tree::text(&format!("{krate}/Cargo.toml"));
         for banned in ["tokio", "rustls.", "socket2", "rustix", "redb", "tracing", "clap"] {
             let found = manifest.lines().any(|line| line.starts_with(banned));
@@ -152,6 +153,7 @@ fn every_bound_has_its_argument() {
         "shared/src/limits.rs",
         "peer/core/src/limits.rs",
         "peer/clock/src/limits.rs",
+        "peer/nts/src/limits.rs",
         "peer/src/limits.rs",
     ];
     for file in files.into_iter().filter(|file| tree::root().join(file).is_file()) {

@@ -1,7 +1,7 @@
 //! A cookie: what a server would have to remember of a client, sealed and handed to the client.
 //!
-//! Besides the two keys it holds the fingerprint of the client's certificate and the end of its
-//! life. So a server without state still asks for every single packet whether its sender was
+//! Besides the two keys it holds the fingerprint of the client's key and the end of its
+//! certificate. So a server without state still asks for every single packet whether its sender was
 //! revoked, and nobody gets time longer than a certificate lasts. The standard leaves the content
 //! to the server (RFC 8915 §6).
 //!
@@ -18,10 +18,11 @@ use crate::octets::{Octets, Sheet};
 const INSIDE_BYTES: usize = 2 * KEY_BYTES + FINGERPRINT_BYTES + 4 + 4;
 /// Octets of a cookie: the key's number, nonce, tag and what is sealed.
 pub const COOKIE_BYTES: usize = 4 + NONCE_BYTES + TAG_BYTES + INSIDE_BYTES;
-const FINGERPRINT_BYTES: usize = 16;
+const FINGERPRINT_BYTES: usize = 32;
 
-/// The first half of the SHA-256 of a client's certificate: enough that nobody makes a second one
-/// with the same, which would take 2¹²⁸ tries.
+/// The SHA-256 of a client's public key (its SubjectPublicKeyInfo). Not of its certificate: an ECDSA
+/// signature has a twin, and with it the certificate another hash, but the key is the same. All 32
+/// octets, so that the set of revoked keys can be asked as it is, without a second index of halves.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Fingerprint([u8; FINGERPRINT_BYTES]);
 
@@ -29,22 +30,13 @@ impl Fingerprint {
     /// That of a client that showed no certificate.
     pub const NONE: Self = Self([0; FINGERPRINT_BYTES]);
 
-    /// From the first 16 octets of the hash.
+    /// From the hash.
     #[must_use]
-    pub const fn new(octets: [u8; FINGERPRINT_BYTES]) -> Self {
-        Self(octets)
+    pub const fn new(hash: [u8; FINGERPRINT_BYTES]) -> Self {
+        Self(hash)
     }
 
-    /// From the whole hash.
-    #[must_use]
-    pub const fn of_sha256(hash: &[u8; 32]) -> Self {
-        let mut octets = [0; FINGERPRINT_BYTES];
-        let (half, _) = hash.split_at(FINGERPRINT_BYTES);
-        octets.copy_from_slice(half);
-        Self(octets)
-    }
-
-    /// The 16 octets.
+    /// The hash.
     #[must_use]
     pub const fn octets(&self) -> &[u8; FINGERPRINT_BYTES] {
         &self.0
@@ -154,7 +146,7 @@ mod tests {
 
     fn session(until_s: u32) -> Session {
         let keys = Keys { c2s: Key::new([1; 32]), s2c: Key::new([2; 32]) };
-        Session { keys, fingerprint: Fingerprint::new([3; 16]), until_s }
+        Session { keys, fingerprint: Fingerprint::new([3; 32]), until_s }
     }
 
     fn sealed(session: &Session, nonce: u8) -> [u8; COOKIE_BYTES] {
@@ -168,7 +160,7 @@ mod tests {
         let (session, cookie) = (session(0), sealed(&session(0), 1));
         assert_eq!(key_number(&cookie), Ok(7));
         assert_eq!(open(&KEY, &cookie, NOW_S), Ok(session));
-        assert_eq!((COOKIE_BYTES, COOKIE_BYTES % 4), (124, 0));
+        assert_eq!((COOKIE_BYTES, COOKIE_BYTES % 4), (140, 0));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The mesh clock's packets: NTP version 4 (RFC 5905) protected by NTS (RFC 8915), without a socket.
+//! The mesh clock's packets: NTP version 4 (RFC 5905) under NTS (RFC 8915), without a socket.
 //!
 //! Pure: datagrams, records, keys, random octets and time come in as arguments; what should be sent
 //! goes into a buffer of the caller, what happened comes out as a value. `records` is the key
@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-//CLIENT
+pub mod client;
 mod cookie;
 pub mod export;
 mod key;

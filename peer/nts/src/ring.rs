@@ -262,7 +262,10 @@ mod tests {
         }
         let longer = [&file[..], &[0]].concat();
         assert!(Ring::from_octets(&longer).is_err());
-        assert_eq!(Ring::from_octets(b"another file, long enough").err(), Some(RingError::NotARing));
+        assert_eq!(
+            Ring::from_octets(b"another file, long enough").err(),
+            Some(RingError::NotARing)
+        );
     }
 
     #[test]

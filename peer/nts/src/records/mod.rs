@@ -3,8 +3,8 @@
 //! One message goes each way. [`Reader`] cuts what arrives into records, [`Request`] and [`Grant`]
 //! are what they say, read strictly; [`request`] and [`answer`] write them.
 
-mod reader;
 mod read;
+mod reader;
 mod write;
 
 pub use read::{Agreed, Grant, GrantError, Request};

@@ -20,9 +20,11 @@ fn message(records: &[(u16, &[u8])]) -> Reader {
     reader(&octets)
 }
 
-const PROTOCOL: (u16, &[u8]) = (0x8001, &[0, 0]);
-const ALGORITHM: (u16, &[u8]) = (0x8004, &[0, 15]);
-const COOKIE: (u16, &[u8]) = (5, &[1; 100]);
+type Row = (u16, &'static [u8]);
+
+const PROTOCOL: Row = (0x8001, &[0, 0]);
+const ALGORITHM: Row = (0x8004, &[0, 15]);
+const COOKIE: Row = (5, &[1; 100]);
 
 #[test]
 fn our_request_is_served() {
@@ -106,8 +108,8 @@ fn a_refusal_has_its_code() {
 
 #[test]
 fn bad_answers_give_nothing() {
-    let long = [1; COOKIE_BYTES_MAX + 4];
-    let bad: [(&[(u16, &[u8])], GrantError); 9] = [
+    const LONG: &[u8] = &[1; COOKIE_BYTES_MAX + 4];
+    let bad: [(&[Row], GrantError); 9] = [
         (&[], GrantError::Malformed),
         (&[PROTOCOL, COOKIE], GrantError::Malformed),
         (&[PROTOCOL, ALGORITHM], GrantError::NoCookie),
@@ -115,7 +117,7 @@ fn bad_answers_give_nothing() {
         (&[PROTOCOL, (0x8004, &[0, 16]), COOKIE], GrantError::Malformed),
         (&[(0x8001, &[0, 1]), ALGORITHM, COOKIE], GrantError::Malformed),
         (&[PROTOCOL, ALGORITHM, (5, &[1; 13])], GrantError::Malformed),
-        (&[PROTOCOL, ALGORITHM, (5, &long)], GrantError::Malformed),
+        (&[PROTOCOL, ALGORITHM, (5, LONG)], GrantError::Malformed),
         (&[PROTOCOL, ALGORITHM, COOKIE, (7, &[1])], GrantError::Malformed),
     ];
     for (records, error) in bad {

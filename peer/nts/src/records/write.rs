@@ -45,13 +45,10 @@ pub fn request() -> Vec<u8> {
 
 /// A server's answer to a request: what both know, and if that is enough, the cookies.
 #[must_use]
-pub fn answer(
-    request: &Request,
-    offer: &Offer,
-    cookies: &[[u8; COOKIE_BYTES]],
-) -> Vec<u8> {
+pub fn answer(request: &Request, offer: &Offer, cookies: &[[u8; COOKIE_BYTES]]) -> Vec<u8> {
     let mut octets = Vec::new();
-    let known = |is_known: bool, number: u16| if is_known { number.to_be_bytes().to_vec() } else { vec![] };
+    let known =
+        |is_known: bool, number: u16| if is_known { number.to_be_bytes().to_vec() } else { vec![] };
     put(&mut octets, kind::PROTOCOL | CRITICAL, &known(request.has_ntpv4(), NTPV4));
     if request.has_ntpv4() {
         let algorithm = known(request.is_served(), AES_SIV_CMAC_256);

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn whoever_was_silent_has_a_burst_again_and_not_more() {
         let mut limiter = limiter();
-        (0..9).for_each(|_| assert!(limiter.admits(address(1), 0) || true));
+        assert!(!(0..9).all(|_| limiter.admits(address(1), 0)));
         let asked = (0..9).filter(|_| limiter.admits(address(1), 1 << 40)).count();
         assert_eq!(asked, 3);
     }
