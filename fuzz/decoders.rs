@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use mqtt::codec as packets;
+use nts::{Ring, records};
 use shared::archive::Shelf;
 use shared::cert::{CaCert, Facts, NodeCert, VerifiedCrl, request};
 use shared::feed::{Entry, Part, Staging, read_file, write_file};
@@ -21,11 +22,13 @@ use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
 use shared::wire::{Body, Unproven, split};
 
+mod clock;
+
 /// A decoder under test: must return, whatever the bytes.
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 17] = [
+pub(crate) const ALL: [(&str, Decoder); 18] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -43,6 +46,7 @@ pub(crate) const ALL: [(&str, Decoder); 17] = [
     ("join_asked", join_asked),
     ("join_answered", join_answered),
     ("mqtt", mqtt),
+    ("nts", nts),
 ];
 
 /// X.509 certificates, and with them the attributes extension.
@@ -189,6 +193,23 @@ pub(crate) fn mqtt(bytes: &[u8]) {
     for version in [packets::Version::V31, packets::Version::V311, packets::Version::V5] {
         said(bytes, || packets::Decoder::client(version));
     }
+}
+
+/// What arrives at the clock's two ports, and what comes back: read without harm, and refused.
+pub(crate) fn nts(bytes: &[u8]) {
+    let mut reader = records::Reader::default();
+    if reader.take(bytes) == Ok(true) {
+        if let Ok(request) = records::Request::read(&reader) {
+            black_box(records::answer(&request, &records::Offer::default(), &[]));
+        }
+        black_box(records::Grant::read(&reader).is_ok());
+    }
+    if let Ok(ring) = Ring::from_octets(bytes) {
+        assert_eq!(&ring.to_octets()[..], bytes, "a ring has one encoding");
+    }
+    let verdict = clock::answered(bytes);
+    assert!(verdict.len() <= bytes.len(), "an answer longer than its question");
+    clock::heard(bytes);
 }
 
 /// Octets beyond this are read in one go only.

@@ -20,9 +20,9 @@ const INSIDE_BYTES: usize = 2 * KEY_BYTES + FINGERPRINT_BYTES + 4 + 4;
 pub const COOKIE_BYTES: usize = 4 + NONCE_BYTES + TAG_BYTES + INSIDE_BYTES;
 const FINGERPRINT_BYTES: usize = 32;
 
-/// The SHA-256 of a client's public key (its SubjectPublicKeyInfo). Not of its certificate: an ECDSA
-/// signature has a twin, and with it the certificate another hash, but the key is the same. All 32
-/// octets, so that the set of revoked keys can be asked as it is, without a second index of halves.
+/// The SHA-256 of a client's public key (its SubjectPublicKeyInfo). Not of its certificate: an
+/// ECDSA signature has a twin, and with it the certificate another hash, but the key is the same.
+/// All 32 octets, so that the set of revoked keys can be asked as it is, without a second index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Fingerprint([u8; FINGERPRINT_BYTES]);
 

@@ -25,6 +25,9 @@ use shared::wire::{
 };
 use tests::{Credentials, Network, raw, tree};
 
+#[path = "../../../fuzz/clock.rs"]
+mod clock;
+
 fn folder(target: &str) -> PathBuf {
     tree::root().join("fuzz/corpus").join(target)
 }
@@ -55,6 +58,7 @@ fn main() {
     seed("receipt", &[&receipt().to_bytes()]);
     let talk = tests::talk::conversations();
     seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    seed("nts", &clock::conversation().each_ref().map(Vec::as_slice));
     join(&requests[0], &alice);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();

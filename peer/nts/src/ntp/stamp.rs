@@ -107,6 +107,8 @@ mod tests {
 
     /// 2036-02-07T06:28:16Z, when the seconds wrap.
     const WRAP_NS: i64 = (4_294_967_296 - UNIX_S) * NS_PER_S;
+    /// A little less than half an era.
+    const FAR_S: i64 = 2_147_483_000;
     const YEAR_NS: i64 = 31_556_952 * NS_PER_S;
     const NOW_NS: i64 = 1_795_000_000 * NS_PER_S;
 
@@ -146,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_moment_comes_back(ns in -UNIX_S * NS_PER_S..200 * YEAR_NS, off_s in -(1i64 << 30)..1 << 30) {
+        fn a_moment_comes_back(ns in -70 * YEAR_NS..200 * YEAR_NS, off_s in -FAR_S..FAR_S) {
             let pivot = ns.saturating_add(off_s * NS_PER_S);
             prop_assert_eq!(Stamp::from_unix_ns(ns).to_unix_ns(pivot), ns);
         }
