@@ -18,6 +18,7 @@ mod blind;
 mod bounds;
 mod bridge;
 mod burst;
+mod chrony;
 mod corpus;
 mod cut_off;
 mod dates;

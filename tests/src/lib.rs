@@ -19,6 +19,7 @@ pub mod caller;
 pub mod daemon;
 pub mod engine;
 pub mod ground;
+pub mod hour;
 pub mod judge;
 pub mod lan;
 pub mod middle;

@@ -8,6 +8,8 @@
 //! **Invariant:** all cookies have one length, a multiple of four, whatever is in them; two of one
 //! session have nothing in common but the number of the key that sealed them.
 
+use std::fmt;
+
 use zeroize::Zeroize;
 
 use crate::key::{KEY_BYTES, Key, Keys, NONCE_BYTES, TAG_BYTES};
@@ -23,7 +25,7 @@ const FINGERPRINT_BYTES: usize = 32;
 /// The SHA-256 of a client's public key (its SubjectPublicKeyInfo). Not of its certificate: an
 /// ECDSA signature has a twin, and with it the certificate another hash, but the key is the same.
 /// All 32 octets, so that the set of revoked keys can be asked as it is, without a second index.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; FINGERPRINT_BYTES]);
 
 impl Fingerprint {
@@ -46,6 +48,12 @@ impl Fingerprint {
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }
 

@@ -56,9 +56,7 @@ fn main() {
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
     seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
     seed("receipt", &[&receipt().to_bytes()]);
-    let talk = tests::talk::conversations();
-    seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    seed("nts", &clock::conversation().each_ref().map(Vec::as_slice));
+    conversations();
     join(&requests[0], &alice);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
     let parts = read_file(&read("mesh.feed")).unwrap().into_parts();
@@ -102,6 +100,13 @@ fn main() {
     posts().iter().zip(40..).for_each(|(frame, at)| seed_at("frame", at, frame));
     carried().iter().zip(50..).for_each(|(frame, at)| seed_at("frame", at, frame));
     seed("spoken", &[&spoken()]);
+}
+
+/// What programs say: those of MQTT, and clocks.
+fn conversations() {
+    let talk = tests::talk::conversations();
+    seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    seed("nts", &clock::conversation().each_ref().map(Vec::as_slice));
 }
 
 /// What is said while a machine joins.

@@ -1,0 +1,304 @@
+//! A clock's server and client on real sockets: `nts` with the least that it needs around it.
+//!
+//! Both doors are threads of the test, so that it sees every verdict and can turn the clock.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nts::client::{Association, Heard, Protection, QUESTION_RANDOM_BYTES, Refused};
+use nts::limits::{COOKIES_MAX, DATAGRAM_BYTES_MAX};
+use nts::ntp::{Leap, ReferenceId, Span, Stamp};
+use nts::records::{self, Grant, Offer, Reader, Request};
+use nts::server::{Asked, Host, Reading, Server, Settings, Verdict};
+use nts::{COOKIE_BYTES, Fingerprint, Key, Keys, Ring, Session, export};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ConnectionCommon, ServerConnection, StreamOwned};
+
+use crate::adversary::Credentials;
+use crate::raw;
+
+/// How long a door waits before it looks whether it is to close.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Nanoseconds since 1970, by the system's clock.
+#[must_use]
+pub fn wall_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_nanos()).unwrap()
+}
+
+fn wall_s() -> u64 {
+    u64::try_from(wall_ns() / 1_000_000_000).unwrap()
+}
+
+/// What all threads of a server share.
+struct Shared {
+    ring: Mutex<Ring>,
+    revoked: Mutex<Vec<Fingerprint>>,
+    verdicts: Mutex<Vec<Verdict>>,
+    ahead_ns: AtomicI64,
+    is_over: AtomicBool,
+}
+
+/// A server of time and of keys, on one address; closed when it goes away.
+pub struct Hour {
+    exchange: SocketAddr,
+    shared: Arc<Shared>,
+    doors: Vec<JoinHandle<()>>,
+}
+
+impl Hour {
+    /// Opens both doors for a node on an address of this machine.
+    ///
+    /// # Panics
+    /// If the address cannot be bound.
+    #[must_use]
+    pub fn open(address: Ipv4Addr, credentials: &Credentials, settings: Settings) -> Self {
+        let ring = Ring::new(wall_s(), &host::random::bytes().unwrap(), 1);
+        let shared = Arc::new(Shared {
+            ring: Mutex::new(ring),
+            revoked: Mutex::default(),
+            verdicts: Mutex::default(),
+            ahead_ns: AtomicI64::new(0),
+            is_over: AtomicBool::new(false),
+        });
+        let udp = UdpSocket::bind((address, 0)).unwrap();
+        udp.set_read_timeout(Some(LOOK)).unwrap();
+        let port = udp.local_addr().unwrap().port();
+        let tcp = TcpListener::bind((address, 0)).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        let exchange = tcp.local_addr().unwrap();
+        let credentials = credentials.clone();
+        let (here, there) = (Arc::clone(&shared), Arc::clone(&shared));
+        let doors = vec![
+            std::thread::spawn(move || answer_all(&udp, &here, settings)),
+            std::thread::spawn(move || exchange_all(&tcp, &there, &credentials, port)),
+        ];
+        Self { exchange, shared, doors }
+    }
+
+    /// Where keys are exchanged; the port of the time is told there.
+    #[must_use]
+    pub const fn exchange(&self) -> SocketAddr {
+        self.exchange
+    }
+
+    /// Turns the clock: from now on it is ahead by so much.
+    pub fn turn(&self, ahead_ns: i64) {
+        self.shared.ahead_ns.store(ahead_ns, Ordering::Relaxed);
+    }
+
+    /// Takes the time away from whoever has this fingerprint.
+    pub fn revoke(&self, fingerprint: Fingerprint) {
+        lock(&self.shared.revoked).push(fingerprint);
+    }
+
+    /// Loses the keys, as a server does that did not keep them.
+    pub fn forget(&self) {
+        let ring = Ring::new(wall_s(), &host::random::bytes().unwrap(), 1_000_000);
+        *lock(&self.shared.ring) = ring;
+    }
+
+    /// What became of each datagram so far.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        lock(&self.shared.verdicts).clone()
+    }
+}
+
+impl Drop for Hour {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        self.doors.drain(..).for_each(|door| door.join().unwrap());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+impl Shared {
+    fn now(&self) -> Stamp {
+        Stamp::from_unix_ns(wall_ns() + self.ahead_ns.load(Ordering::Relaxed))
+    }
+}
+
+impl Host for &Shared {
+    fn random(&mut self, room: &mut [u8]) {
+        for chunk in room.chunks_mut(16) {
+            let random: [u8; 16] = host::random::bytes().unwrap();
+            chunk.copy_from_slice(&random[..chunk.len()]);
+        }
+    }
+
+    fn admits(&mut self, fingerprint: &Fingerprint) -> bool {
+        !lock(&self.revoked).contains(fingerprint)
+    }
+
+    fn now(&mut self) -> Stamp {
+        Shared::now(self)
+    }
+}
+
+fn answer_all(socket: &UdpSocket, shared: &Shared, settings: Settings) {
+    let mut server = Server::new(settings, 7);
+    let begun = Instant::now();
+    let (mut room, mut out) = ([0; DATAGRAM_BYTES_MAX + 1], [0; DATAGRAM_BYTES_MAX]);
+    while !shared.is_over.load(Ordering::Relaxed) {
+        let Ok((len, from)) = socket.recv_from(&mut room) else { continue };
+        let received = shared.now();
+        let clock = Reading {
+            leap: Leap::Steady,
+            stratum: 1,
+            precision: -23,
+            root_delay: Span::from_ns(0),
+            root_dispersion: Span::from_ns(10_000),
+            reference_id: ReferenceId::new(*b"TEST"),
+            reference: received,
+        };
+        let asked = Asked {
+            datagram: &room[..len],
+            from: from.ip(),
+            received,
+            now_s: wall_s(),
+            now_ms: u64::try_from(begun.elapsed().as_millis()).unwrap(),
+        };
+        let ring = lock(&shared.ring);
+        let verdict = server.handle(&asked, &clock, &ring, &mut &*shared, &mut out);
+        drop(ring);
+        if !verdict.is_empty() {
+            socket.send_to(&out[..verdict.len()], from).unwrap();
+        }
+        lock(&shared.verdicts).push(verdict);
+    }
+}
+
+fn exchange_all(door: &TcpListener, shared: &Shared, credentials: &Credentials, port: u16) {
+    while !shared.is_over.load(Ordering::Relaxed) {
+        let Ok((socket, _)) = door.accept() else {
+            std::thread::park_timeout(LOOK);
+            continue;
+        };
+        // Whoever hangs up or does not understand us has had their turn.
+        let _ = exchange(socket, shared, credentials, port);
+    }
+}
+
+fn exchange(
+    socket: TcpStream,
+    shared: &Shared,
+    credentials: &Credentials,
+    port: u16,
+) -> std::io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let config = raw::door_config(credentials, export::ALPN);
+    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, socket);
+    let reader = read_message(&mut stream)?;
+    let said = match Request::read(&reader) {
+        Ok(request) => {
+            let keys = keys(&stream.conn);
+            let session = Session { keys, fingerprint: Fingerprint::NONE, until_s: 0 };
+            let mut cookies = [[0; COOKIE_BYTES]; COOKIES_MAX];
+            for cookie in &mut cookies {
+                let nonce = host::random::bytes().unwrap();
+                lock(&shared.ring).mint(&session, wall_s(), nonce, cookie).unwrap();
+            }
+            records::answer(&request, &Offer { server: None, port: Some(port) }, &cookies)
+        }
+        Err(problem) => records::problem(problem),
+    };
+    stream.write_all(&said)?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+fn read_message(stream: &mut impl std::io::Read) -> std::io::Result<Reader> {
+    let (mut reader, mut room) = (Reader::default(), [0; 1024]);
+    loop {
+        let len = stream.read(&mut room)?;
+        if len == 0 || reader.take(&room[..len]).map_err(std::io::Error::other)? {
+            return Ok(reader);
+        }
+    }
+}
+
+fn keys<S>(connection: &ConnectionCommon<S>) -> Keys {
+    let export = |context: &[u8]| {
+        let key = connection.export_keying_material([0; 32], export::LABEL, Some(context));
+        Key::new(key.unwrap())
+    };
+    Keys { c2s: export(&export::C2S), s2c: export(&export::S2C) }
+}
+
+/// A client of time: one association with a server of whoever it may be.
+pub struct Asker {
+    association: Association,
+    socket: UdpSocket,
+}
+
+impl Asker {
+    /// Exchanges keys and asks nothing yet. Believes every certificate.
+    ///
+    /// # Panics
+    /// If the server is not there or does not speak as it must.
+    #[must_use]
+    pub fn keyed(exchange: SocketAddr) -> Self {
+        let mut config = raw::permissive(None);
+        config.alpn_protocols = vec![export::ALPN.to_vec()];
+        let name = ServerName::IpAddress(exchange.ip().into());
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let socket = TcpStream::connect(exchange).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = StreamOwned::new(connection, socket);
+        stream.write_all(&records::request()).unwrap();
+        let grant = Grant::read(&read_message(&mut stream).unwrap()).unwrap();
+        let port = grant.agreed.port.unwrap_or(123);
+        let mut association = Association::new(Protection::Nts);
+        association.exchange_begins(0);
+        association.keyed(keys(&stream.conn), grant.cookies);
+        Self { association, socket: socket_to(exchange.ip(), port) }
+    }
+
+    /// Asks once.
+    ///
+    /// # Panics
+    /// If there is nothing to ask with.
+    pub fn ask(&mut self) -> Option<Result<Heard, Refused>> {
+        let mut room = [0; DATAGRAM_BYTES_MAX];
+        let random: [u8; QUESTION_RANDOM_BYTES] = host::random::bytes().unwrap();
+        let len = self.association.ask(wall_ns(), &random, &mut room).unwrap();
+        self.socket.send(&room[..len]).unwrap();
+        let len = self.socket.recv(&mut room).ok()?;
+        Some(self.association.hear(&room[..len], wall_ns()))
+    }
+
+    /// Where the time is asked for, as the exchange told.
+    ///
+    /// # Panics
+    /// Never: it is connected.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.socket.peer_addr().unwrap().port()
+    }
+
+    /// The association.
+    #[must_use]
+    pub const fn association(&self) -> &Association {
+        &self.association
+    }
+}
+
+fn socket_to(address: IpAddr, port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect((address, port)).unwrap();
+    socket
+}
