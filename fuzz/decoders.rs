@@ -22,7 +22,7 @@ use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
 use shared::wire::{Body, Unproven, split};
 
-mod clock;
+mod hours;
 
 /// A decoder under test: must return, whatever the bytes.
 pub(crate) type Decoder = fn(&[u8]);
@@ -207,9 +207,9 @@ pub(crate) fn nts(bytes: &[u8]) {
     if let Ok(ring) = Ring::from_octets(bytes) {
         assert_eq!(&ring.to_octets()[..], bytes, "a ring has one encoding");
     }
-    let verdict = clock::answered(bytes);
+    let verdict = hours::answered(bytes);
     assert!(verdict.len() <= bytes.len(), "an answer longer than its question");
-    clock::heard(bytes);
+    hours::heard(bytes);
 }
 
 /// Octets beyond this are read in one go only.

@@ -25,8 +25,8 @@ use shared::wire::{
 };
 use tests::{Credentials, Network, raw, tree};
 
-#[path = "../../../fuzz/clock.rs"]
-mod clock;
+#[path = "../../../fuzz/hours.rs"]
+mod hours;
 
 fn folder(target: &str) -> PathBuf {
     tree::root().join("fuzz/corpus").join(target)
@@ -106,7 +106,7 @@ fn main() {
 fn conversations() {
     let talk = tests::talk::conversations();
     seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    seed("nts", &clock::conversation().each_ref().map(Vec::as_slice));
+    seed("nts", &hours::conversation().each_ref().map(Vec::as_slice));
 }
 
 /// What is said while a machine joins.
