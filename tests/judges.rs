@@ -58,6 +58,56 @@ fn openssl_verifies_the_chain_and_the_crl() {
 }
 
 #[test]
+fn an_app_is_a_client_to_every_judge_and_no_server() {
+    let network = Network::of("mesh.example", "p256");
+    let app = network.app("meter-7", "--groups sensors");
+    network.ca("crl --out crl.pem");
+    let chain = std::fs::read_to_string(app.join("id/node.crt")).unwrap();
+    let (leaf, issuing) = chain.split_once("-----END CERTIFICATE-----\n").unwrap();
+    let leaf = format!("{leaf}-----END CERTIFICATE-----\n");
+    let put = |name: &str, text: &str| std::fs::write(network.path().join(name), text).unwrap();
+    put("app.crt", &leaf);
+    put("issuing.crt", issuing);
+    std::fs::copy(app.join("trust.pem"), network.path().join("root.pem")).unwrap();
+    if let Some(openssl) = judge(&["openssl"]) {
+        for (purpose, wanted) in [("sslclient", true), ("sslserver", false)] {
+            let line = format!(
+                "verify -x509_strict -crl_check -CRLfile crl.pem -CAfile root.pem \
+                 -untrusted issuing.crt -purpose {purpose} app.crt"
+            );
+            let (good, said) = run(&openssl, network.path(), &line);
+            assert_eq!(good, wanted, "{purpose}: {said}");
+            assert!(good || said.contains("purpose"), "{said}");
+        }
+    }
+    if let Some(certtool) = judge(&["certtool"]) {
+        put("app.full", &(leaf + issuing));
+        for (purpose, wanted) in [("1.3.6.1.5.5.7.3.2", true), ("1.3.6.1.5.5.7.3.1", false)] {
+            let line = format!(
+                "--verify --verify-purpose {purpose} --load-ca-certificate root.pem \
+                 --infile app.full"
+            );
+            let (good, said) = run(&certtool, network.path(), &line);
+            assert_eq!(good && !said.contains("Not verified"), wanted, "{purpose}: {said}");
+        }
+    }
+    let (Some(vfychain), Some(certutil)) = (judge(&["vfychain"]), judge(&["certutil"])) else {
+        return;
+    };
+    std::fs::create_dir(network.path().join("nss")).unwrap();
+    for line in ["-N -d sql:nss --empty-password", "-A -d sql:nss -n root -t CT,C,C -a -i root.pem"]
+    {
+        let (good, said) = run(&certutil, network.path(), line);
+        assert!(good, "{said}");
+    }
+    for (usage, wanted) in [(0, true), (1, false)] {
+        let line = format!("-d sql:nss -u {usage} -a app.crt -a issuing.crt");
+        let (good, said) = run(&vfychain, network.path(), &line);
+        assert_eq!(good && said.contains("Chain is good"), wanted, "{usage}: {said}");
+    }
+}
+
+#[test]
 fn openssl_s_client_shakes_hands_with_a_peer_and_a_stranger_does_not() {
     let Some(openssl) = judge(&["openssl"]) else { return };
     let network = case("p256");

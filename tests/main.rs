@@ -12,6 +12,7 @@
 )]
 
 mod approved;
+mod apps;
 mod beside;
 mod besieged;
 mod blind;

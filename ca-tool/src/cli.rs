@@ -280,7 +280,7 @@ pub(crate) struct VerifyArgs {
     /// The certificate to judge.
     #[arg(long, value_name = "FILE")]
     pub(crate) leaf: PathBuf,
-    /// What it is used for: client or server.
+    /// What it is used for: client or server (of a link), or program (at a peer's door).
     #[arg(long, value_parser = usage)]
     pub(crate) usage: Usage,
     /// The name expected: alice, alice.mesh.example or spiffe://mesh.example/node/alice.
@@ -380,7 +380,8 @@ fn usage(text: &str) -> Result<Usage, String> {
     match text {
         "client" => Ok(Usage::Client),
         "server" => Ok(Usage::Server),
-        _ => Err("known are client, server".to_owned()),
+        "program" => Ok(Usage::Program),
+        _ => Err("known are client, server, program".to_owned()),
     }
 }
 
@@ -403,7 +404,7 @@ fn peer(text: &str) -> Result<(NodeName, String), String> {
 }
 
 fn expected(text: &str) -> Result<Expected, String> {
-    if let Some((network, node)) = parse_spiffe(text) {
+    if let Some((network, _, node)) = parse_spiffe(text) {
         return Ok(Expected { node, network: Some(network) });
     }
     let wrong = |error: shared::name::NameError| error.to_string();

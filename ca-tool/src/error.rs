@@ -19,7 +19,7 @@ use shared::cert::{CertError, IssueError, ProfileError};
 use shared::feed::FeedError;
 use shared::join;
 use shared::key::KeyError;
-use shared::name::{Label, NodeName};
+use shared::name::{Label, MemberKind, NodeName};
 use shared::pem::PemError;
 use shared::policy::PolicyError;
 use shared::time::Timestamp;
@@ -124,14 +124,31 @@ pub enum CaError {
         /// With which node.
         node: NodeName,
     },
+    /// The name is another kind of member's. Fault: operator.
+    #[error("{node} is the name of {}", with_article(*is))]
+    OtherKind {
+        /// The name.
+        node: NodeName,
+        /// What it is.
+        is: MemberKind,
+    },
+    /// The role is for peers only. Fault: operator.
+    #[error("the role {role} is for peers only, and an app is none")]
+    PeerRole {
+        /// The role.
+        role: Label,
+    },
+    /// An app would get names to serve under. Fault: operator.
+    #[error("an app serves nobody: it has no DNS names or addresses beside its own name")]
+    AppNames,
     /// No such profile. Fault: operator.
     #[error("no profile {name}")]
     UnknownProfile {
         /// The name.
         name: Label,
     },
-    /// The profile is not for nodes. Fault: operator.
-    #[error("the profile {name} is not for nodes")]
+    /// The profile is for something else. Fault: operator.
+    #[error("the profile {name} is not for this")]
     ProfileKind {
         /// The name.
         name: Label,
@@ -308,6 +325,9 @@ impl CaError {
             | Self::Suspended { .. }
             | Self::ReservedName { .. }
             | Self::ReservedRole { .. }
+            | Self::OtherKind { .. }
+            | Self::PeerRole { .. }
+            | Self::AppNames
             | Self::KeyInUse { .. }
             | Self::KeyBarred { .. }
             | Self::Life { .. }
@@ -364,7 +384,12 @@ impl CaError {
             Self::UnknownProfile { name } => {
                 format!("write one as profiles/{name}.yaml in the state folder, or use node")
             }
-            Self::ProfileKind { .. } => "use --profile node".into(),
+            Self::ProfileKind { .. } => "use --profile node, or --profile app".into(),
+            Self::OtherKind { node, .. } => {
+                format!("choose another name, or free this one: ca-tool revoke {node}")
+            }
+            Self::PeerRole { .. } => "a machine with a peer on it is a node: --profile node".into(),
+            Self::AppNames => "leave --dns and --ip out, or enrol a node: --profile node".into(),
             Self::Life { .. } => "choose a --ttl inside, or another --profile".into(),
             Self::DnsOutside { network, .. } => format!("use a name that ends in .{network}"),
             Self::ClockBehind { .. } => "set the clock right; nothing was signed".into(),
@@ -385,6 +410,13 @@ impl CaError {
             Self::Request(_) => "make a new request on the node: peer request NAME".into(),
             _ => return None,
         })
+    }
+}
+
+const fn with_article(kind: MemberKind) -> &'static str {
+    match kind {
+        MemberKind::Node => "a node",
+        MemberKind::App => "an app",
     }
 }
 

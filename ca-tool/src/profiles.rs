@@ -14,10 +14,11 @@ use shared::name::Label;
 use crate::error::CaError;
 use crate::layout::Layout;
 
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("root", include_str!("../../pki/profiles/root.yaml")),
     ("issuing", include_str!("../../pki/profiles/issuing.yaml")),
     ("node", include_str!("../../pki/profiles/node.yaml")),
+    ("app", include_str!("../../pki/profiles/app.yaml")),
     ("authority", include_str!("../../pki/profiles/authority.yaml")),
 ];
 
@@ -48,6 +49,18 @@ pub fn for_node(layout: &Layout, name: &Label) -> Result<Profile, CaError> {
         Ok(profile)
     } else {
         Err(CaError::ProfileKind { name: name.clone() })
+    }
+}
+
+/// Loads a profile for a node or an app.
+///
+/// # Errors
+/// As [`load`], and [`CaError::ProfileKind`].
+pub fn for_member(layout: &Layout, name: &Label) -> Result<Profile, CaError> {
+    let profile = load(layout, name)?;
+    match profile.kind.member() {
+        Some(_) => Ok(profile),
+        None => Err(CaError::ProfileKind { name: name.clone() }),
     }
 }
 
@@ -97,5 +110,9 @@ mod tests {
         assert!(load(&layout, &Label::parse("other").unwrap()).is_err());
         let root = Label::parse("root").unwrap();
         assert!(matches!(for_node(&layout, &root), Err(CaError::ProfileKind { .. })));
+        assert!(matches!(for_member(&layout, &root), Err(CaError::ProfileKind { .. })));
+        let app = Label::parse("app").unwrap();
+        assert!(matches!(for_node(&layout, &app), Err(CaError::ProfileKind { .. })));
+        assert_eq!(for_member(&layout, &app).unwrap().kind, Kind::App);
     }
 }

@@ -10,6 +10,7 @@
 //! name and network that verifies now, and a feed that verifies; anything else is an error with a
 //! hint.
 
+mod app;
 mod ended;
 mod error;
 mod pair;
@@ -24,7 +25,7 @@ use shared::cert::{NodeCert, Usage};
 use shared::feed::{Feed, FeedError, read_file, write_file};
 use shared::key::PrivateKey;
 use shared::limits::{ANCHORS_MAX, CERT_FILE_BYTES_MAX, FEED_FILE_BYTES_MAX};
-use shared::name::{NetworkName, NodeName};
+use shared::name::{MemberKind, NetworkName, NodeName};
 use shared::pem;
 use shared::refusal::Code;
 use shared::time::Timestamp;
@@ -34,6 +35,7 @@ use tls::Identity;
 use crate::config::NodeConfig;
 use crate::limits::KEY_FILE_BYTES_MAX;
 
+pub use app::usage_of_app;
 pub use ended::Ended;
 pub use error::BundleError;
 pub use pair::{Pair, put_beside, replace, settle_as};
@@ -200,6 +202,7 @@ impl Bundle {
         let verifier = Verifier::new(read_trust(&paths.trust(), &config.network)?);
         let judge = |identity: &Identity, cert: &NodeCert| {
             check_owner(cert, &config.network, &config.node)?;
+            check_is_node(folder, cert)?;
             admit(&verifier, &identity.chain, cert, now)
         };
         let Pair { identity, cert, .. } = Pair::read(&paths, judge)?;
@@ -230,6 +233,7 @@ impl Bundle {
         now: Timestamp,
     ) -> Result<Self, BundleError> {
         check_owner(&cert, &config.network, &config.node)?;
+        check_is_node(paths.folder(), &cert)?;
         admit(&verifier, &identity.chain, &cert, now)?;
         let feed = read_feed(&paths.feed(), &verifier, now)?;
         let verifier = Arc::new(verifier);
@@ -255,6 +259,7 @@ impl Bundle {
     ) -> Result<NodeCert, BundleError> {
         let cert = check_identity(self.paths.folder(), identity)?;
         check_owner(&cert, &self.config.network, &self.config.node)?;
+        check_is_node(self.paths.folder(), &cert)?;
         admit(&self.verifier, &identity.chain, &cert, now)?;
         Ok(cert)
     }
@@ -296,6 +301,7 @@ impl Bundle {
     fn pair(&self, now: Timestamp) -> Result<Pair, BundleError> {
         Pair::read(&self.paths, |identity, cert| {
             check_owner(cert, &self.config.network, &self.config.node)?;
+            check_is_node(self.paths.folder(), cert)?;
             admit(&self.verifier, &identity.chain, cert, now)
         })
     }
@@ -375,6 +381,16 @@ fn check_owner(cert: &NodeCert, network: &NetworkName, node: &NodeName) -> Resul
     Err(BundleError::WrongNode { found, wanted: network.dns_of(node) })
 }
 
+/// A peer is a node; the bundle of an app is for other programs.
+fn check_is_node(folder: &Path, cert: &NodeCert) -> Result<(), BundleError> {
+    match cert.kind {
+        MemberKind::Node => Ok(()),
+        MemberKind::App => {
+            Err(BundleError::App { node: cert.node.clone(), path: folder.to_owned() })
+        }
+    }
+}
+
 fn read_trust(path: &Path, network: &NetworkName) -> Result<Anchors, BundleError> {
     let bytes = files::read_bounded(path, CERT_FILE_BYTES_MAX)?;
     let roots = pem::certificates(&bytes, ANCHORS_MAX)
@@ -394,7 +410,11 @@ pub fn admit(
     cert: &NodeCert,
     now: Timestamp,
 ) -> Result<(), BundleError> {
-    let usage = if cert.usages.client { Usage::Client } else { Usage::Server };
+    let usage = match cert.kind {
+        MemberKind::App => Usage::Program,
+        MemberKind::Node if cert.usages.client => Usage::Client,
+        MemberKind::Node => Usage::Server,
+    };
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     match verifier.admit(&chain, usage, Some(&cert.node), now) {
         Err(refusal) if !matches!(refusal.code, Code::Revoked | Code::Suspended) => {

@@ -14,7 +14,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::limits::{
     ANCHORS_MAX, CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX, FEED_FILE_BYTES_MAX, STATEMENT_BYTES_MAX,
 };
-use shared::name::{NetworkName, NodeName};
+use shared::name::{MemberKind, NetworkName, NodeName};
 use shared::pem;
 use shared::policy::SignedPolicy;
 use shared::time::Timestamp;
@@ -43,6 +43,8 @@ pub struct Requested {
 pub struct Installed {
     /// The node.
     pub node: NodeName,
+    /// Whether it is a node or an app.
+    pub kind: MemberKind,
     /// Its network.
     pub network: NetworkName,
     /// Until when its certificate is valid.
@@ -151,7 +153,8 @@ pub(crate) fn complete(
     }
     write(&paths, offer, &feed, template)?;
     let cert = &offer.cert;
-    Ok(Installed { node: cert.node.clone(), network, not_after: cert.not_after, roots })
+    let (node, kind, not_after) = (cert.node.clone(), cert.kind, cert.not_after);
+    Ok(Installed { node, kind, network, not_after, roots })
 }
 
 /// `node.yaml` comes last: it is what makes the folder a bundle.

@@ -161,18 +161,50 @@ impl NetworkName {
         format!("{}.{}", node.0, self.0)
     }
 
-    /// A node's SPIFFE ID in this network: `spiffe://mesh.example/node/alice`.
+    /// A member's SPIFFE ID in this network: `spiffe://mesh.example/node/alice`.
     #[must_use]
-    pub fn spiffe_of(&self, node: &NodeName) -> String {
-        format!("spiffe://{}/node/{}", self.0, node.0)
+    pub fn spiffe_of(&self, kind: MemberKind, name: &NodeName) -> String {
+        format!("spiffe://{}/{kind}/{}", self.0, name.0)
     }
 }
 
-/// Splits `spiffe://NETWORK/node/NODE` (SPIFFE-ID §2) into its two names.
+/// What a member of a network is. Names are given out over both: an app and a node never share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberKind {
+    /// A machine on which a peer runs; its programs may use its certificate too.
+    Node,
+    /// A program or a device: it uses a peer's doors, and is never a peer.
+    App,
+}
+
+impl MemberKind {
+    /// The word for it, in SPIFFE IDs and for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::App => "app",
+        }
+    }
+}
+
+impl fmt::Display for MemberKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Splits `spiffe://NETWORK/node/NODE` or `spiffe://NETWORK/app/APP` (SPIFFE-ID §2).
 #[must_use]
-pub fn parse_spiffe(uri: &str) -> Option<(NetworkName, NodeName)> {
-    let (network, node) = uri.strip_prefix("spiffe://")?.split_once("/node/")?;
-    Some((NetworkName::parse(network).ok()?, NodeName::parse(node).ok()?))
+pub fn parse_spiffe(uri: &str) -> Option<(NetworkName, MemberKind, NodeName)> {
+    let (network, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
+    let (kind, name) = path.split_once('/')?;
+    let kind = match kind {
+        "node" => MemberKind::Node,
+        "app" => MemberKind::App,
+        _ => return None,
+    };
+    Some((NetworkName::parse(network).ok()?, kind, NodeName::parse(name).ok()?))
 }
 
 macro_rules! text_type {
@@ -254,14 +286,21 @@ mod tests {
 
     #[test]
     fn a_spiffe_id_is_read_exactly() {
-        let (network, node) = parse_spiffe("spiffe://mesh.example/node/alice").unwrap();
-        assert_eq!((network.as_str(), node.as_str()), ("mesh.example", "alice"));
+        for kind in [MemberKind::Node, MemberKind::App] {
+            let uri = format!("spiffe://mesh.example/{kind}/alice");
+            let (network, found, name) = parse_spiffe(&uri).unwrap();
+            assert_eq!((network.as_str(), found, name.as_str()), ("mesh.example", kind, "alice"));
+            assert_eq!(network.spiffe_of(kind, &name), uri);
+        }
         for bad in [
             "spiffe://mesh.example/node/alice/",
             "spiffe://mesh.example/node/",
             "spiffe://mesh.example/alice",
             "SPIFFE://mesh.example/node/alice",
             "spiffe://mesh.example/node/a/node/b",
+            "spiffe://mesh.example/app/node/a",
+            "spiffe://mesh.example/App/a",
+            "spiffe://mesh.example//a",
             "https://mesh.example/node/alice",
         ] {
             assert!(parse_spiffe(bad).is_none(), "{bad}");

@@ -361,6 +361,6 @@ fn ready() -> Body {
 fn caller(stream: &Stream) -> Option<String> {
     let chain = stream.conn.peer_certificates()?;
     let facts = shared::cert::Facts::read(chain.first()?).ok()?;
-    let (_, node) = shared::name::parse_spiffe(facts.uris.first()?)?;
+    let (_, _, node) = shared::name::parse_spiffe(facts.uris.first()?)?;
     Some(node.to_string())
 }

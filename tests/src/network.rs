@@ -86,6 +86,14 @@ impl Network {
         self.bundle(node)
     }
 
+    /// Enrols an app with more arguments; its bundle is the result.
+    #[must_use]
+    pub fn app(&self, app: &str, with: &str) -> PathBuf {
+        let line = format!("enroll {app} --profile app {with} --out {app}.bundle");
+        self.ca(&line.split_whitespace().collect::<Vec<_>>().join(" "));
+        self.bundle(app)
+    }
+
     /// Where a node's bundle is.
     #[must_use]
     pub fn bundle(&self, node: &str) -> PathBuf {

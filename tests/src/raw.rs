@@ -266,14 +266,16 @@ pub fn greeting(credentials: &Credentials, boot: u64) -> Greeting {
     Greeting { version_min: VERSION, version_max: VERSION, presence, feed_number: 0, feed_at }
 }
 
+fn nobody() -> (NetworkName, NodeName) {
+    (NetworkName::parse("mesh.example").unwrap(), NodeName::parse("nobody").unwrap())
+}
+
 /// A presence with any addresses, signed with any credentials.
 #[must_use]
 pub fn presence(credentials: &Credentials, boot: u64, addresses: &[String]) -> Vec<u8> {
     let facts = shared::cert::Facts::read(&credentials.chain[0]).unwrap();
     let named = facts.uris.first().and_then(|uri| shared::name::parse_spiffe(uri));
-    let (network, node) = named.unwrap_or_else(|| {
-        (NetworkName::parse("mesh.example").unwrap(), NodeName::parse("nobody").unwrap())
-    });
+    let (network, node) = named.map_or_else(nobody, |(network, _, node)| (network, node));
     let presence = Presence {
         node,
         instance: InstanceId::new(host::random::bytes().unwrap()),

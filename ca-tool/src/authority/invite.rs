@@ -15,9 +15,10 @@ use shared::join::{Code, InvitationId, JoinString, ProofKey, Secret};
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
-use super::order::check_free;
+use super::order::{check_free, check_kind, kind_of};
 use super::{Authority, Enrolment, Registry};
 use crate::error::CaError;
+use crate::profiles;
 use crate::store::{Claim, Invitation, InvitationState, Reads, Txn};
 
 /// Invitations on record: ten thousand machines may be invited at once.
@@ -218,6 +219,7 @@ impl Authority {
         }
         check_open_s(*open_s)?;
         let terms = self.terms(wish)?;
+        let profile = profiles::for_member(self.layout(), &terms.profile)?;
         let secret = Secret::new(host::random::bytes()?);
         let id = secret.id()?;
         let sealed_key = self.keyring.seal(&label(&id), secret.proof_key()?.as_bytes())?;
@@ -228,7 +230,10 @@ impl Authority {
             Invitation { id, node, terms, sealed_key, at: now, expires, hold, state, refused: 0 };
         self.store().write(|txn| {
             self.check_clock(txn, now)?;
-            check_free(txn, &made.node, txn.node(&made.node)?.as_ref(), now)?;
+            let known = txn.node(&made.node)?;
+            check_free(txn, &made.node, known.as_ref(), now)?;
+            let was = known.as_ref().map_or(Ok(None), |known| kind_of(txn, known))?;
+            check_kind(&made.node, was, profile.kind)?;
             make_room(txn, &made.node, now)?;
             txn.put_invitation(&made)?;
             let held = if hold { ", to be approved" } else { "" };

@@ -140,7 +140,7 @@ impl Authority {
         }
         // The last moment it was valid at; revocations are looked up as of now.
         let moment = now.min(leaf.not_after.plus_s(-1));
-        let admitted = self.verifier()?.admit(chain, Usage::Client, None, moment);
+        let admitted = self.verifier()?.admit(chain, Usage::Program, None, moment);
         let member = admitted.map_err(|refusal| {
             let code = match refusal.code {
                 refusal::Code::Revoked => Code::Revoked,
@@ -207,7 +207,9 @@ const fn code_of(error: &CaError) -> Code {
         | CaError::KeyInUse { .. }
         | CaError::KeyBarred { .. } => Code::BadKey,
         CaError::Request(_) | CaError::Cert(_) => Code::Malformed,
-        CaError::AlreadyEnrolled { .. } | CaError::ReservedName { .. } => Code::NameTaken,
+        CaError::AlreadyEnrolled { .. }
+        | CaError::ReservedName { .. }
+        | CaError::OtherKind { .. } => Code::NameTaken,
         CaError::Revoked { .. } => Code::Revoked,
         CaError::Suspended { .. } => Code::Suspended,
         CaError::NotEnrolled { .. } => Code::NoCertificate,

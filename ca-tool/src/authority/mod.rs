@@ -27,7 +27,7 @@ use host::passphrase::{Passphrase, PassphraseError};
 use host::seal::{KEYRING_BYTES_MAX, Keyring, SEALED_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use shared::cert::request::ProvenKey;
-use shared::cert::{CaSigner, Draft};
+use shared::cert::{CaSigner, Draft, Kind, is_peer_role};
 use shared::id::Serial;
 use shared::key::{PrivateKey, PublicKey};
 use shared::limits::{ALT_NAMES_MAX, GROUPS_MAX, ROLES_MAX};
@@ -211,7 +211,7 @@ impl Authority {
     }
 
     fn terms(&self, wish: &Enrolment) -> Result<Terms, CaError> {
-        let profile = profiles::for_node(self.layout(), &wish.profile)?;
+        let profile = profiles::for_member(self.layout(), &wish.profile)?;
         let life_s = wish.life_s.unwrap_or(profile.life_s);
         if !(profile.life_min_s..=profile.life_max_s).contains(&life_s) {
             return Err(CaError::Life {
@@ -223,6 +223,9 @@ impl Authority {
         }
         if let Some(role) = wish.roles.iter().find(|role| role.as_str() == AUTHORITY_ROLE) {
             return Err(CaError::ReservedRole { role: role.clone() });
+        }
+        if profile.kind == Kind::App {
+            check_app(wish)?;
         }
         bound("groups", wish.groups.len(), GROUPS_MAX)?;
         bound("roles", wish.roles.len(), ROLES_MAX)?;
@@ -291,6 +294,14 @@ fn bound(what: &'static str, count: usize, max: usize) -> Result<(), CaError> {
     if count > max { Err(CaError::TooMany { what, max }) } else { Ok(()) }
 }
 
+/// What an app cannot be given; the linter would find it, this says it before anybody is invited.
+fn check_app(wish: &Enrolment) -> Result<(), CaError> {
+    if let Some(role) = wish.roles.iter().find(|role| is_peer_role(role)) {
+        return Err(CaError::PeerRole { role: role.clone() });
+    }
+    if wish.dns.is_empty() && wish.ips.is_empty() { Ok(()) } else { Err(CaError::AppNames) }
+}
+
 fn check_dns(dns: &str, network: &NetworkName) -> Result<(), CaError> {
     let inside = dns.strip_suffix(network.as_str()).is_some_and(|rest| rest.ends_with('.'));
     if inside && NetworkName::parse(dns).is_ok() {
@@ -299,6 +310,8 @@ fn check_dns(dns: &str, network: &NetworkName) -> Result<(), CaError> {
     Err(CaError::DnsOutside { dns: host::terminal::escape(dns), network: network.to_string() })
 }
 
+#[cfg(test)]
+mod apps;
 #[cfg(test)]
 mod spans;
 #[cfg(test)]

@@ -9,11 +9,11 @@
 
 use std::collections::BTreeSet;
 
-use shared::cert::{Attributes, Draft, NodeCert, Subject};
+use shared::cert::{Attributes, Draft, Kind, NodeCert, Subject};
 use shared::id::Serial;
 use shared::join::InvitationId;
 use shared::key::PublicKey;
-use shared::name::NodeName;
+use shared::name::{MemberKind, NodeName};
 use shared::time::Timestamp;
 
 use super::Authority;
@@ -131,6 +131,7 @@ impl Authority {
     ) -> Result<Admitted, CaError> {
         let act = order.purpose.act();
         let known = txn.node(&order.node)?;
+        let was = known.as_ref().map_or(Ok(None), |known| kind_of(txn, known))?;
         let mut invitation = None;
         let mut record = match order.purpose {
             Purpose::Join(claiming) => {
@@ -159,6 +160,7 @@ impl Authority {
             txn.put_invitation(claimed)?;
         }
         let draft = self.draft(txn, &record, public, now)?;
+        check_kind(&record.node, was, draft.profile.kind)?;
         record.newest = draft.serial;
         txn.put_intent(&Intent {
             node: record.node.clone(),
@@ -182,7 +184,7 @@ impl Authority {
     ) -> Result<Draft, CaError> {
         let issuer = self.signer().cert();
         let terms = &record.terms;
-        let profile = profiles::for_node(self.layout(), &terms.profile)?;
+        let profile = profiles::for_member(self.layout(), &terms.profile)?;
         let not_after = now.plus_s(terms.life_s).min(issuer.not_after);
         let backdate_s = profile.backdate_of(not_after.ms_since(now) / 1000);
         let mut not_before = now.plus_s(-backdate_s).max(issuer.not_before);
@@ -307,6 +309,28 @@ pub(super) fn check_free(
             }
             _ => Ok(()),
         },
+    }
+}
+
+/// What whoever has the name is; nobody has one that was revoked.
+pub(super) fn kind_of(txn: &Txn, known: &NodeRecord) -> Result<Option<MemberKind>, CaError> {
+    if matches!(known.standing, Standing::Revoked(..)) {
+        return Ok(None);
+    }
+    let newest = txn.cert(&known.newest)?;
+    Ok(newest.map(|cert| NodeCert::read(&cert.der)).transpose()?.map(|cert| cert.kind))
+}
+
+/// A name stays a node's or an app's until it is revoked, also after its certificates have ended:
+/// others may still hold mail and rules for it.
+pub(super) fn check_kind(
+    node: &NodeName,
+    was: Option<MemberKind>,
+    wished: Kind,
+) -> Result<(), CaError> {
+    match was.filter(|was| Some(*was) != wished.member()) {
+        Some(is) => Err(CaError::OtherKind { node: node.clone(), is }),
+        None => Ok(()),
     }
 }
 

@@ -68,6 +68,8 @@ pub struct NodeView {
     pub groups: Vec<String>,
     /// Roles.
     pub roles: Vec<String>,
+    /// The profile of its certificates, such as `node` or `app`.
+    pub profile: String,
     /// When it was enrolled.
     pub enrolled_at: Timestamp,
 }
@@ -210,7 +212,7 @@ impl Registry {
         let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
         let admitted = self
             .verifier()
-            .map(|verifier| verifier.admit(&chain, Usage::Client, None, self.now()).is_ok());
+            .map(|verifier| verifier.admit(&chain, Usage::Program, None, self.now()).is_ok());
         admitted.unwrap_or(false)
     }
 
@@ -485,6 +487,7 @@ fn view_of(view: &impl Reads, mut record: NodeRecord, now: Timestamp) -> Result<
         certificates,
         groups: text(record.terms.groups),
         roles: text(record.terms.roles),
+        profile: record.terms.profile.into(),
         enrolled_at: record.enrolled_at,
     })
 }

@@ -8,11 +8,13 @@ use ca_tool::bundle::{self, NodeSettings};
 use ca_tool::{CaError, Enrolment};
 use host::fault::Fault;
 use host::files::{self, Mode};
+use peer::bundle::usage_of_app;
 use serde_json::json;
-use shared::cert::request;
+use shared::cert::{NodeCert, request};
+use shared::join::Grant;
 use shared::key::{Algorithm, PrivateKey};
 use shared::limits::CSR_BYTES_MAX;
-use shared::name::NodeName;
+use shared::name::{MemberKind, NodeName};
 use shared::pem;
 
 use super::Desk;
@@ -44,9 +46,19 @@ pub(super) fn enroll(desk: &Desk<'_>, args: &EnrollArgs) -> Result<(), Fault> {
     let certified = door.ask(Enroll { wish, csr })?;
     let settings =
         NodeSettings { listen: args.listen.clone(), peers: args.peer.iter().cloned().collect() };
-    bundle::write(&args.out, &certified.grant()?, &key, &settings)?;
-    let next = format!("next, on {}: peer run {}", args.node, args.out.display());
+    let grant = certified.grant()?;
+    bundle::write(&args.out, &grant, &key, &settings)?;
+    let next = format!("next, on {}: {}", args.node, next_with(&grant, &args.out)?);
     told(desk, &args.node, &certified, &args.out, "enrolled", Some(next))
+}
+
+/// What to type with a new bundle.
+fn next_with(grant: &Grant, out: &Path) -> Result<String, Fault> {
+    let leaf = grant.chain.first().map_or(&[][..], |der| der);
+    Ok(match NodeCert::read(leaf).map_err(CaError::from)?.kind {
+        MemberKind::Node => format!("peer run {}", out.display()),
+        MemberKind::App => usage_of_app(out),
+    })
 }
 
 /// A key that stays in this process, and the request that proves it.
@@ -104,7 +116,7 @@ fn check_owner(
     let text = files::read_bounded(&path, shared::limits::CERT_FILE_BYTES_MAX)?;
     let chain = pem::certificates(&text, shared::limits::CHAIN_CERTS_MAX).map_err(CaError::from)?;
     let leaf = chain.first().map_or(&[][..], Vec::as_slice);
-    let cert = shared::cert::NodeCert::read(leaf).map_err(CaError::from)?;
+    let cert = NodeCert::read(leaf).map_err(CaError::from)?;
     if cert.node != args.node || cert.network != door.ask(Facts)?.network {
         let whose = format!("{} is the bundle of {}.{}", place.display(), cert.node, cert.network);
         return Err(Fault::failed(whose).hint("name the bundle of the node that is renewed"));

@@ -26,7 +26,8 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
         return desk.out.json(&nodes).map_err(output);
     }
     let now = host::clock::wall();
-    let mut table = Table::new(&["NODE", "STANDING", "SINCE", "ENDS", "GROUPS", "ROLES"]);
+    let mut table =
+        Table::new(&["NODE", "STANDING", "SINCE", "ENDS", "PROFILE", "GROUPS", "ROLES"]);
     for node in &nodes {
         let when = |at: Option<Timestamp>| at.map(|at| desk.out.moment(at, now));
         table.row([
@@ -34,6 +35,7 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<(), Fault> {
             standing(node),
             when(node.since).unwrap_or_else(|| "-".to_owned()),
             ends(node, when(node.not_after)),
+            node.profile.clone(),
             node.groups.join(","),
             node.roles.join(","),
         ]);
@@ -74,6 +76,7 @@ pub(super) fn show(desk: &Desk<'_>, args: &ShowArgs) -> Result<(), Fault> {
         format!("node        {}.{}", node.node, network),
         format!("standing    {}", since(&node)),
         format!("enrolled    {}", node.enrolled_at),
+        format!("profile     {}", node.profile),
         format!("groups      {}", or_dash(&node.groups)),
         format!("roles       {}", or_dash(&node.roles)),
         "certificates".to_owned(),
@@ -86,13 +89,14 @@ fn certificate(desk: &Desk<'_>, recorded: &Recorded) -> Result<(), Fault> {
     let der = &recorded.der.0;
     let cert = NodeCert::read(der).map_err(CaError::from)?;
     let value = json!({
-        "node": recorded.node, "serial": cert.serial.to_string(), "spki": cert.spki.to_string(),
+        "node": recorded.node, "kind": cert.kind.as_str(),
+        "serial": cert.serial.to_string(), "spki": cert.spki.to_string(),
         "not_before": cert.not_before, "not_after": cert.not_after,
         "issued_at": recorded.issued_at, "dns": cert.dns, "ips": cert.ips,
         "pem": *pem::encode(pem::CERTIFICATE, der),
     });
     let lines = [
-        format!("node        {}", recorded.node),
+        format!("{:<12}{}", cert.kind, recorded.node),
         format!("serial      {}", cert.serial),
         format!("key         {} (SHA-256)", cert.spki),
         format!("valid       {} to {}", cert.not_before, cert.not_after),

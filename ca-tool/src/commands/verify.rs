@@ -5,7 +5,7 @@ use ca_tool::check::{self, Question};
 use host::fault::Fault;
 use host::files;
 use serde_json::json;
-use shared::cert::{Facts, Kind, lint};
+use shared::cert::{Facts, lint};
 use shared::limits::{CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX};
 use shared::pem;
 
@@ -21,24 +21,21 @@ pub(super) fn lint(desk: &Desk<'_>, args: &LintArgs) -> Result<(), Fault> {
     let facts = Facts::read(first)
         .map_err(|error| Fault::refused(named(CaError::from(error).to_string())))?;
     let (kind, findings) = lint::check(&facts);
-    let kind = match kind {
-        Kind::Root => "root",
-        Kind::Issuing => "issuing",
-        Kind::Node => "node",
-    };
+    let kind = kind.as_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     let listed: Vec<_> =
         findings.iter().map(|f| json!({ "rule": f.rule, "detail": f.detail })).collect();
     let value = json!({ "kind": kind, "subject": facts.subject_text(), "findings": listed });
     let lines: Vec<String> = match findings.as_slice() {
-        [] => vec![format!("ok: a {kind} certificate that keeps every rule")],
+        [] => vec![format!("ok: {article} {kind} certificate that keeps every rule")],
         some => some.iter().map(|f| format!("{}: {}", f.rule, f.detail)).collect(),
     };
     desk.tell(&value, &lines)?;
     match findings.len() {
         0 => Ok(()),
-        count => {
-            Err(Fault::refused(named(format!("{count} rules broken, as a {kind} certificate"))))
-        }
+        count => Err(Fault::refused(named(format!(
+            "{count} rules broken, as {article} {kind} certificate"
+        )))),
     }
 }
 
@@ -56,7 +53,7 @@ pub(super) fn verify(desk: &Desk<'_>, args: &VerifyArgs) -> Result<(), Fault> {
     match check::answer(&question)? {
         Ok(member) => {
             let cert = &member.cert;
-            let uri = cert.network.spiffe_of(&cert.node);
+            let uri = cert.network.spiffe_of(cert.kind, &cert.node);
             let value = json!({
                 "ok": true, "name": uri, "serial": cert.serial.to_string(),
                 "not_after": member.not_after,

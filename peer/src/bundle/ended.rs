@@ -9,7 +9,9 @@ use shared::time::Timestamp;
 use shared::verify::Verifier;
 use tls::Identity;
 
-use super::{BundleError, Pair, Paths, admit, check_identity, check_owner, read_trust};
+use super::{
+    BundleError, Pair, Paths, admit, check_identity, check_is_node, check_owner, read_trust,
+};
 use crate::config::NodeConfig;
 
 /// What is left of a bundle without a certificate that is valid now.
@@ -39,6 +41,7 @@ impl Ended {
         let now = host::clock::wall();
         let pair = Pair::read(&paths, |identity, cert| {
             check_owner(cert, &config.network, &config.node)?;
+            check_is_node(folder, cert)?;
             let moment = now.min(cert.not_after.plus_s(-1));
             admit(&verifier, &identity.chain, cert, moment)
         })?;
@@ -57,6 +60,7 @@ impl Ended {
     ) -> Result<NodeCert, BundleError> {
         let cert = check_identity(self.paths.folder(), identity)?;
         check_owner(&cert, &self.config.network, &self.config.node)?;
+        check_is_node(self.paths.folder(), &cert)?;
         admit(&self.verifier, &identity.chain, &cert, now)?;
         Ok(cert)
     }

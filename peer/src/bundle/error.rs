@@ -62,6 +62,14 @@ pub enum BundleError {
         /// Whose it is.
         node: NodeName,
     },
+    /// The certificate of an app, which is no peer.
+    #[error("{node} is an app: it uses a peer's doors, and no peer runs as it")]
+    App {
+        /// The app.
+        node: NodeName,
+        /// The bundle.
+        path: PathBuf,
+    },
     /// A certificate of somebody else.
     #[error("the certificate is of {found}, node.yaml says {wanted}")]
     WrongNode {
@@ -129,6 +137,7 @@ impl BundleError {
                 "certify the key that is here: ca-tool renew {node} --csr {node}.csr --out \
                  {node}.crt; or take a new pair: ca-tool renew {node} --new-key --out {node}.bundle"
             ),
+            Self::App { path, .. } => super::usage_of_app(path),
             Self::WrongNode { .. } => "use the bundle whose certificate this is".to_owned(),
             Self::Trust { .. } => "put the trust.pem from ca-tool back".to_owned(),
             Self::Refused { node, refusal } => refused_hint(node, refusal.code),
@@ -153,7 +162,10 @@ fn refused_hint(node: &NodeName, code: Code) -> String {
 
 impl From<BundleError> for Fault {
     fn from(error: BundleError) -> Self {
-        let fault = Self::failed(error.to_string());
+        let fault = match &error {
+            BundleError::App { .. } => Self::refused(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        };
         match error.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,

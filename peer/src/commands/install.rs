@@ -28,7 +28,7 @@ pub(super) fn install(desk: &Desk, args: &InstallArgs) -> Result<(), Fault> {
         lines.push(format!("it trusts {}: compare at the authority", escape(&root.subject)));
         lines.push(format!("  root key (SHA-256)  {}", root.fingerprint));
     }
-    lines.push(format!("next: peer run {}", args.bundle.display()));
+    lines.push(super::next_with(done.kind, &args.bundle));
     let roots: Vec<_> = done.roots.iter().map(|root| &root.fingerprint).collect();
     let value = json!({
         "node": done.node, "network": done.network, "not_after": done.not_after, "roots": roots,

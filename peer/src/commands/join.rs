@@ -7,6 +7,7 @@ use host::fault::Fault;
 use peer::join::{self, Joined, Progress};
 use serde_json::json;
 use shared::join::JoinString;
+use shared::name::MemberKind;
 use zeroize::Zeroizing;
 
 use super::Desk;
@@ -33,15 +34,17 @@ pub(super) fn join(desk: Desk, args: &JoinArgs) -> Result<(), Fault> {
         format!("joined as {}.{}", installed.node, installed.network),
         format!("bundle {}, certificate until {}", bundle.display(), installed.not_after),
     ];
-    if args.no_run {
-        lines.push(format!("next: peer run {}", bundle.display()));
+    // No peer runs as an app: its own program does.
+    let is_done = args.no_run || installed.kind == MemberKind::App;
+    if is_done {
+        lines.push(super::next_with(installed.kind, &bundle));
     }
     let value = json!({
         "node": installed.node, "network": installed.network, "bundle": bundle,
         "not_after": installed.not_after, "clock_ahead_ms": ahead_ms,
     });
     desk.tell(&value, &lines)?;
-    if args.no_run {
+    if is_done {
         return Ok(());
     }
     super::run::run(desk, &bundle, &args.running)

@@ -25,11 +25,20 @@ use host::fault::{Exit, Fault};
 use host::terminal::Out;
 use peer::control::{Client, Request};
 use serde_json::json;
+use shared::name::MemberKind;
 
 use crate::cli::{
     BridgeCommand, Cli, Command, FeedCommand, MqttCommand, OutboxCommand, PolicyCommand,
     ReceiptCommand,
 };
+
+/// What to type once a bundle is complete.
+fn next_with(kind: MemberKind, bundle: &Path) -> String {
+    match kind {
+        MemberKind::Node => format!("next: peer run {}", bundle.display()),
+        MemberKind::App => format!("next: {}", peer::bundle::usage_of_app(bundle)),
+    }
+}
 
 /// What every command gets.
 struct Desk {

@@ -15,7 +15,7 @@ use super::extension::{Attributes, OID};
 use super::profile::{Kind, Profile};
 use crate::id::Serial;
 use crate::key::PublicKey;
-use crate::name::{NetworkName, NodeName};
+use crate::name::{MemberKind, NetworkName, NodeName};
 use crate::time::Timestamp;
 
 /// Whom a certificate is for.
@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 pub enum Subject {
     /// The network's root or issuing authority; which one says the profile's kind.
     Authority,
-    /// A node.
+    /// A node or an app; which one says the profile's kind.
     Node {
         /// Its name.
         name: NodeName,
@@ -126,9 +126,10 @@ impl Draft {
         dns: &[String],
         ips: &[IpAddr],
     ) -> Result<Vec<SanType>, rcgen::Error> {
+        let kind = self.profile.kind.member().unwrap_or(MemberKind::Node);
         let mut names = vec![
             SanType::DnsName(self.network.dns_of(name).try_into()?),
-            SanType::URI(self.network.spiffe_of(name).try_into()?),
+            SanType::URI(self.network.spiffe_of(kind, name).try_into()?),
         ];
         for extra in dns {
             names.push(SanType::DnsName(extra.as_str().try_into()?));

@@ -57,6 +57,12 @@ impl Attributes {
     }
 }
 
+/// Whether a role is for peers only: what they do for one another, which an app is no part of.
+#[must_use]
+pub fn is_peer_role(role: &Label) -> bool {
+    ["authority", "relay", "rendezvous", "time-root"].contains(&role.as_str())
+}
+
 fn join(labels: &BTreeSet<Label>) -> String {
     labels.iter().map(Label::as_str).collect::<Vec<_>>().join(",")
 }

@@ -6,11 +6,11 @@
 //!
 //! **Invariant:** a certificate with a finding is never signed.
 
-use super::extension::Attributes;
+use super::extension::{Attributes, is_peer_role};
 use super::facts::{Facts, KeyUsages};
 use super::profile::{Kind, Profile};
 use crate::limits::NODE_LIFE_DAYS_MAX;
-use crate::name::{NetworkName, parse_spiffe};
+use crate::name::{MemberKind, NetworkName, parse_spiffe};
 
 /// A rule that a certificate breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub fn check(facts: &Facts) -> (Kind, Vec<Finding>) {
     let kind = match facts.basic {
         Some(basic) if basic.ca && facts.is_self_issued() => Kind::Root,
         Some(basic) if basic.ca => Kind::Issuing,
+        _ if is_app(facts) => Kind::App,
         _ => Kind::Node,
     };
     (kind, check_kind(facts, kind))
@@ -64,8 +65,8 @@ pub fn check_profile(
             "its issuer is not the issuer's subject".to_owned()
         });
     }
-    if profile.kind == Kind::Node {
-        lint.node_profile(profile, network);
+    if profile.kind.member().is_some() {
+        lint.member_profile(profile, network);
     }
     lint.findings
 }
@@ -79,9 +80,18 @@ fn check_kind(facts: &Facts, kind: Kind) -> Vec<Finding> {
             lint.authority(0);
             lint.issuing();
         }
-        Kind::Node => lint.node(),
+        Kind::Node => lint.member(MemberKind::Node),
+        Kind::App => {
+            lint.member(MemberKind::App);
+            lint.app();
+        }
     }
     lint.findings
+}
+
+fn is_app(facts: &Facts) -> bool {
+    let named = facts.uris.iter().filter_map(|uri| parse_spiffe(uri));
+    named.into_iter().any(|(_, kind, _)| kind == MemberKind::App)
 }
 
 impl Lint<'_> {
@@ -152,7 +162,19 @@ impl Lint<'_> {
         });
     }
 
-    fn node(&mut self) {
+    /// An app connects and does nothing else: it serves under no name, and is nobody's relay.
+    fn app(&mut self) {
+        let facts = self.facts;
+        let serves = facts.extended.is_some_and(|(server, ..)| server);
+        self.rule("app-usage", !serves, || "an app's has serverAuth".to_owned());
+        let names = facts.dns.len() + facts.ips.len();
+        self.rule("app-names", names <= 1, || "an app has names beside its own".to_owned());
+        let peers = facts.attributes.roles.iter().find(|role| is_peer_role(role));
+        let role = peers.map_or("", |role| role.as_str());
+        self.rule("app-roles", role.is_empty(), || format!("the role {role} is for peers only"));
+    }
+
+    fn member(&mut self, kind: MemberKind) {
         let facts = self.facts;
         let leaf = facts.basic.is_some_and(|b| !b.ca && b.path_length.is_none());
         self.rule("node", leaf, || "basicConstraints is not CA:FALSE".to_owned());
@@ -166,16 +188,16 @@ impl Lint<'_> {
         });
         let life_s = facts.not_after.s() - facts.not_before.s();
         self.rule("node-life", life_s <= NODE_LIFE_DAYS_MAX * 86_400 + 600, || {
-            format!("it lives {life_s} s; a node's may live {NODE_LIFE_DAYS_MAX} days")
+            format!("it lives {life_s} s; it may live {NODE_LIFE_DAYS_MAX} days")
         });
         let spiffe = match facts.uris.as_slice() {
-            [one] => parse_spiffe(one),
+            [one] => parse_spiffe(one).filter(|(_, found, _)| *found == kind),
             _ => None,
         };
         self.rule("spiffe-id", spiffe.is_some(), || {
-            "it has not exactly one URI of the form spiffe://NETWORK/node/NODE".to_owned()
+            format!("it has not exactly one URI of the form spiffe://NETWORK/{kind}/NAME")
         });
-        if let Some((network, node)) = spiffe {
+        if let Some((network, _, node)) = spiffe {
             let own = network.dns_of(&node);
             self.rule("dns-own", facts.dns.contains(&own), || format!("it lacks the name {own}"));
             let end = format!(".{network}");
@@ -191,7 +213,7 @@ impl Lint<'_> {
         });
     }
 
-    fn node_profile(&mut self, profile: &Profile, network: &NetworkName) {
+    fn member_profile(&mut self, profile: &Profile, network: &NetworkName) {
         let facts = self.facts;
         let usages = facts.extended.is_some_and(|(server, client, _)| {
             server == profile.usages.server && client == profile.usages.client
@@ -200,7 +222,7 @@ impl Lint<'_> {
             "its extended key usages are not the profile's".to_owned()
         });
         let uri = facts.uris.first().and_then(|uri| parse_spiffe(uri));
-        self.rule("profile-network", uri.is_some_and(|(found, _)| found == *network), || {
+        self.rule("profile-network", uri.is_some_and(|(found, ..)| found == *network), || {
             format!("it is not a certificate of {network}")
         });
     }

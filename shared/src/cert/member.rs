@@ -1,4 +1,4 @@
-//! A node's certificate and an authority's, as types: facts that have the shape of the profile.
+//! The certificates of members and authorities, as types: facts that have the shape of the profile.
 //!
 //! Being of the right shape is not being trusted: only the verifier makes that of it.
 
@@ -8,7 +8,7 @@ use super::extension::Attributes;
 use super::facts::{CertError, Facts};
 use crate::id::{KeyId, Serial, SpkiHash};
 use crate::key::PublicKey;
-use crate::name::{NetworkName, NodeName, parse_spiffe};
+use crate::name::{MemberKind, NetworkName, NodeName, parse_spiffe};
 use crate::time::Timestamp;
 
 /// The side a certificate is used on.
@@ -18,6 +18,8 @@ pub enum Usage {
     Client,
     /// It listens (extKeyUsage serverAuth).
     Server,
+    /// A program shows it at a peer's door (extKeyUsage clientAuth): an app's own, or its node's.
+    Program,
 }
 
 /// What a node's certificate may be used for.
@@ -34,13 +36,13 @@ impl Usages {
     #[must_use]
     pub const fn allow(self, usage: Usage) -> bool {
         match usage {
-            Usage::Client => self.client,
+            Usage::Client | Usage::Program => self.client,
             Usage::Server => self.server,
         }
     }
 }
 
-/// A node's certificate.
+/// The certificate of a node or an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeCert {
     /// The certificate, DER.
@@ -49,7 +51,9 @@ pub struct NodeCert {
     pub serial: Serial,
     /// The network of its SPIFFE ID.
     pub network: NetworkName,
-    /// The node of its SPIFFE ID.
+    /// Whether its SPIFFE ID is a node's or an app's.
+    pub kind: MemberKind,
+    /// The name in its SPIFFE ID.
     pub node: NodeName,
     /// The node's key.
     pub public: PublicKey,
@@ -99,14 +103,17 @@ impl NodeCert {
         let [uri] = facts.uris.as_slice() else {
             return shape("it has not exactly one URI");
         };
-        let Some((network, node)) = parse_spiffe(uri) else {
-            return shape("its URI is not spiffe://NETWORK/node/NODE");
+        let Some((network, kind, node)) = parse_spiffe(uri) else {
+            return shape("its URI is not spiffe://NETWORK/node/NODE or spiffe://NETWORK/app/APP");
         };
         let own = network.dns_of(&node);
         if !facts.dns.contains(&own) {
             return shape("its DNS names lack the node's own");
         }
         let (server, client, _) = facts.extended.unwrap_or((false, false, 0));
+        if kind == MemberKind::App && server {
+            return shape("it is an app's, and an app never serves");
+        }
         Ok(Self {
             serial: facts.serial,
             spki: facts.public.spki_hash(),
@@ -119,8 +126,15 @@ impl NodeCert {
             ips: facts.ips,
             der: facts.der,
             network,
+            kind,
             node,
         })
+    }
+
+    /// Whether it may be used on a side: an app is a program and nothing else.
+    #[must_use]
+    pub fn allows(&self, usage: Usage) -> bool {
+        (self.kind == MemberKind::Node || usage == Usage::Program) && self.usages.allow(usage)
     }
 }
 
@@ -188,5 +202,48 @@ impl CaCert {
             path_length: basic.path_length,
             der: facts.der,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::ExtendedKeyUsagePurpose as Eku;
+
+    use super::*;
+
+    fn cert(kind: &str, usages: &[Eku]) -> Result<NodeCert, CertError> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params =
+            rcgen::CertificateParams::new(vec!["meter.mesh.example".to_owned()]).unwrap();
+        let uri = format!("spiffe://mesh.example/{kind}/meter");
+        params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
+        params.is_ca = rcgen::IsCa::ExplicitNoCa;
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages.to_vec();
+        NodeCert::read(params.self_signed(&key).unwrap().der())
+    }
+
+    #[test]
+    fn an_app_is_a_program_and_nothing_else() {
+        let uses = |cert: &NodeCert| {
+            [Usage::Client, Usage::Server, Usage::Program].map(|usage| cert.allows(usage))
+        };
+        let node = cert("node", &[Eku::ServerAuth, Eku::ClientAuth]).unwrap();
+        assert_eq!((node.kind, uses(&node)), (MemberKind::Node, [true, true, true]));
+        let node = cert("node", &[Eku::ServerAuth]).unwrap();
+        assert_eq!(uses(&node), [false, true, false]);
+        let app = cert("app", &[Eku::ClientAuth]).unwrap();
+        assert_eq!((app.kind, uses(&app)), (MemberKind::App, [false, false, true]));
+    }
+
+    #[test]
+    fn an_app_that_serves_and_a_member_of_no_kind_are_refused() {
+        for (kind, usages) in [
+            ("app", &[Eku::ServerAuth, Eku::ClientAuth][..]),
+            ("app", &[Eku::ServerAuth][..]),
+            ("robot", &[Eku::ClientAuth][..]),
+        ] {
+            assert!(matches!(cert(kind, usages), Err(CertError::Shape(_))), "{kind}");
+        }
     }
 }

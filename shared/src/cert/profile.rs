@@ -2,14 +2,14 @@
 //!
 //! The YAML itself is parsed by `host`; this is the shape ([`ProfileText`]) and the check.
 //!
-//! **Invariant:** a [`Profile`] has `life_min ≤ life ≤ life_max`, and a node's never exceeds
-//! [`NODE_LIFE_DAYS_MAX`] days.
+//! **Invariant:** a [`Profile`] has `life_min ≤ life ≤ life_max`; a node's or an app's never
+//! exceeds [`NODE_LIFE_DAYS_MAX`] days, and an app's usage is clientAuth alone.
 
 use serde::{Deserialize, Serialize};
 
 use super::member::Usages;
 use crate::limits::{BACKDATE_PARTS, NODE_LIFE_DAYS_MAX};
-use crate::name::{Label, NameError};
+use crate::name::{Label, MemberKind, NameError};
 use crate::time::parse_duration_s;
 
 /// What kind of certificate a profile describes; the hard rules hang on this.
@@ -20,8 +20,33 @@ pub enum Kind {
     Root,
     /// Signed by a root, pathLen 0.
     Issuing,
-    /// An end entity.
+    /// An end entity: a machine on which a peer runs.
     Node,
+    /// An end entity: a program or a device, which only connects.
+    App,
+}
+
+impl Kind {
+    /// What an end entity of this kind is; an authority is none.
+    #[must_use]
+    pub const fn member(self) -> Option<MemberKind> {
+        match self {
+            Self::Root | Self::Issuing => None,
+            Self::Node => Some(MemberKind::Node),
+            Self::App => Some(MemberKind::App),
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Issuing => "issuing",
+            Self::Node => "node",
+            Self::App => "app",
+        }
+    }
 }
 
 /// An extended key usage in a profile.
@@ -50,7 +75,7 @@ pub struct ProfileText {
     pub life_max: String,
     /// How far notBefore lies in the past.
     pub backdate: String,
-    /// For nodes: their usages.
+    /// For nodes and apps: their usages.
     #[serde(default)]
     pub extended_key_usage: Vec<ExtendedUsage>,
 }
@@ -73,11 +98,14 @@ pub enum ProfileError {
     #[error("life must lie between life-min and life-max, and all must be positive")]
     Bounds,
     /// A node's certificate would live too long.
-    #[error("life-max of a node may be at most {NODE_LIFE_DAYS_MAX}d")]
+    #[error("life-max of a node or an app may be at most {NODE_LIFE_DAYS_MAX}d")]
     NodeLife,
     /// A node with no usage, or an authority with one.
-    #[error("extended-key-usage belongs to nodes, and a node needs at least one")]
+    #[error("extended-key-usage belongs to nodes and apps, and they need at least one")]
     Usage,
+    /// An app that could serve.
+    #[error("extended-key-usage of an app is client-auth alone: it never serves")]
+    AppUsage,
 }
 
 /// A checked profile.
@@ -95,7 +123,7 @@ pub struct Profile {
     pub life_max_s: i64,
     /// Seconds between notBefore and now, at most; see [`Profile::backdate_of`].
     pub backdate_s: i64,
-    /// A node's usages.
+    /// A node's or an app's usages.
     pub usages: Usages,
 }
 
@@ -122,12 +150,16 @@ impl Profile {
         if !ordered || profile.life_min_s <= 0 {
             return Err(ProfileError::Bounds);
         }
-        if profile.kind == Kind::Node && profile.life_max_s > NODE_LIFE_DAYS_MAX * 86_400 {
+        let is_member = profile.kind.member().is_some();
+        if is_member && profile.life_max_s > NODE_LIFE_DAYS_MAX * 86_400 {
             return Err(ProfileError::NodeLife);
         }
         let any_usage = profile.usages.client || profile.usages.server;
-        if any_usage != (profile.kind == Kind::Node) {
+        if any_usage != is_member {
             return Err(ProfileError::Usage);
+        }
+        if profile.kind == Kind::App && profile.usages.server {
+            return Err(ProfileError::AppUsage);
         }
         Ok(profile)
     }
@@ -167,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn an_app_has_one_usage() {
+        let usages = vec![ExtendedUsage::ClientAuth];
+        let app = ProfileText { kind: Kind::App, extended_key_usage: usages, ..node() };
+        assert_eq!(Profile::check(&app).unwrap().usages, Usages { client: true, server: false });
+        let long = ProfileText { life_max: "91d".into(), ..app.clone() };
+        assert_eq!(Profile::check(&long).unwrap_err(), ProfileError::NodeLife);
+        let none = ProfileText { extended_key_usage: Vec::new(), ..app };
+        assert_eq!(Profile::check(&none).unwrap_err(), ProfileError::Usage);
+    }
+
+    #[test]
     fn a_short_life_does_not_begin_long_ago() {
         let profile = Profile::check(&node()).unwrap();
         let of = |life_s| profile.backdate_of(life_s);
@@ -185,6 +228,7 @@ mod tests {
         assert_eq!(refused(|t| t.life = "30m".into()), ProfileError::Bounds);
         assert_eq!(refused(|t| t.life_min = "0s".into()), ProfileError::Bounds);
         assert_eq!(refused(|t| t.extended_key_usage.clear()), ProfileError::Usage);
+        assert_eq!(refused(|t| t.kind = Kind::App), ProfileError::AppUsage);
         assert!(matches!(refused(|t| t.life = "7".into()), ProfileError::Duration { .. }));
         assert!(matches!(refused(|t| t.profile = "N".into()), ProfileError::Name(_)));
     }

@@ -164,7 +164,7 @@ impl Anchors {
             let seconds = u64::try_from(at.s()).unwrap_or(0);
             let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
             let usage = match usage {
-                Usage::Client => KeyUsage::client_auth(),
+                Usage::Client | Usage::Program => KeyUsage::client_auth(),
                 Usage::Server => KeyUsage::server_auth(),
             };
             end.verify_for_usage(ALGORITHMS, &self.webpki, &intermediates, time, usage, None, None)

@@ -35,7 +35,7 @@ impl<T> Deref for Verified<T> {
     }
 }
 
-/// A member of the network: a node's certificate whose chain was verified.
+/// A member of the network: a node's or an app's certificate whose chain was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The node's certificate.
@@ -238,7 +238,7 @@ impl Verifier {
         parts.extend_from_slice(chain);
         let key = sha256_of(&parts);
         let known = ground.paths.lock().map_err(|_| broken(&VerifierError))?.get(&key).cloned();
-        if let Some(member) = known.filter(|member| member.cert.usages.allow(usage)) {
+        if let Some(member) = known.filter(|member| member.cert.allows(usage)) {
             return Ok(member);
         }
         let member = Arc::new(build(anchors, chain, usage, now)?);
@@ -276,6 +276,10 @@ fn build(
     if cert.network != *anchors.network() {
         let detail = format!("it belongs to {}, not to {}", cert.network, anchors.network());
         return Err(Refusal::new(Code::WrongNetwork, detail));
+    }
+    if !cert.allows(usage) {
+        let detail = "it is an app's: it may use a peer's doors, and be no peer";
+        return Err(Refusal::new(Code::WrongUsage, detail));
     }
     let leaf = LeafIds {
         issuer: path.leaf_issuer,

@@ -201,13 +201,13 @@ impl Listener {
         Ok((config, verdict))
     }
 
-    /// The configuration for one connection of a member's program that speaks MQTT: judged as one
-    /// with ALPN `mqtt`, or with none, as most programs have it.
+    /// The configuration for one connection of a program that speaks MQTT, an app or with its
+    /// node's certificate; with ALPN `mqtt`, or with none, as most programs have it.
     ///
     /// # Errors
     /// [`TlsError`].
     pub fn mqtt_config(&self) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
-        let (judge, verdict) = self.0.judge(Usage::Client, None);
+        let (judge, verdict) = self.0.judge(Usage::Program, None);
         let present = self.0.present()?;
         let config = self.listening(judge, present, &[ALPN_MQTT])?;
         Ok((config, verdict))

@@ -37,7 +37,7 @@ pub(crate) fn draft(subject: Subject, key: &PrivateKey, kind: Kind, serial: u64)
     let days = match kind {
         Kind::Root => 300,
         Kind::Issuing => 200,
-        Kind::Node => 1,
+        Kind::Node | Kind::App => 1,
     };
     Draft {
         network: network(),

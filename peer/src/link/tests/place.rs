@@ -23,7 +23,7 @@ pub(super) fn name(text: &str) -> NodeName {
 
 fn profile(kind: Kind) -> Profile {
     let usages = match kind {
-        Kind::Node => Usages { server: true, client: true },
+        Kind::Node | Kind::App => Usages { server: true, client: true },
         _ => Usages { server: false, client: false },
     };
     Profile {
