@@ -180,3 +180,33 @@ fn the_verifier_says_what_an_app_is_for() {
     let said = network.ca("lint meter-7.bundle/id/node.crt").out;
     assert!(said.contains("ok: an app certificate"), "{said}");
 }
+
+#[test]
+fn an_app_with_a_quota_is_told_or_slowed_by_its_version() {
+    let network = Network::new();
+    let app = network.app("meter-7", "--groups sensors");
+    let [alice, _bob] = pair(&network);
+    let policy = r##"rules:
+  - {name: all, allow: [connect, {publish: ["#"]}, {subscribe: ["#"]}], from: any, to: any}
+quotas:
+  - {name: slow, from: {groups: [sensors]}, messages-per-second: 4}
+"##;
+    std::fs::write(network.path().join("policy.yaml"), policy).unwrap();
+    network.ca(&format!("policy push policy.yaml --via {}", alice.address()));
+    wait_until("the policy is there", SOON, || alice.ask("policy show", &[]).out.contains("slow"));
+    let count = |what: &str| {
+        let said = alice.ask("mqtt status", &["--json"]).out;
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()[what].as_u64().unwrap()
+    };
+    let mut own = Speaker::connected(&alice, "own");
+    own.subscribe("t", mqtt::codec::Qos::AtLeastOnce);
+    let line = "-V 311 -t t -m x --repeat 8 --repeat-delay 0";
+    let Some(mut slow) = client(&alice, &app, "mosquitto_pub", line) else { return };
+    assert!(slow.status().unwrap().success());
+    (0..8).for_each(|_| drop(own.message()));
+    assert!(count("slowed") > 0);
+    assert_eq!(count("beyond_quota"), 0);
+    let line = "-V 5 -t t -m x --repeat 20 --repeat-delay 0";
+    let _ = client(&alice, &app, "mosquitto_pub", line).unwrap().status().unwrap();
+    assert!(count("beyond_quota") > 0);
+}

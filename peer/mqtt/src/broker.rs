@@ -7,6 +7,7 @@
 
 mod bridging;
 mod figures;
+mod metering;
 mod peers;
 mod recall;
 mod retain;
@@ -85,6 +86,7 @@ pub struct Broker {
     /// Goes up with every change of topics or rights: routes found before are found anew.
     version: AtomicU64,
     turn: AtomicUsize,
+    meters: Mutex<metering::Meters>,
     shelf: Mutex<Shelf>,
     pub(crate) interest: Interest,
     /// Whose word from other peers is not passed on: those who are out.
@@ -132,6 +134,7 @@ impl Broker {
             topics: RwLock::default(),
             version: AtomicU64::new(1),
             turn: AtomicUsize::new(0),
+            meters: Mutex::default(),
             interest: Interest::default(),
             barred: RwLock::new(None),
         }

@@ -10,6 +10,7 @@
 //! none before its message is safe.
 
 mod connecting;
+mod metering;
 mod publishing;
 mod routes;
 mod subscribing;
@@ -32,6 +33,7 @@ use crate::identity::Identity;
 use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX, PEER_WINDOW_BYTES};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
+use crate::quota::Meter;
 use crate::receipt::Receipt;
 use crate::session::Session;
 use routes::Routes;
@@ -73,6 +75,8 @@ pub struct Client {
     /// Why it ended, for the log.
     why: Option<&'static str>,
     heard: Tick,
+    /// Whether a pause has left whole packets in the buffer.
+    is_left: bool,
     /// How long it may be silent.
     silence_ms: Option<u64>,
 }
@@ -103,6 +107,11 @@ struct Open {
     taken_bytes: u64,
     /// Topics by their aliases from the client.
     aliases: Vec<Option<ByteString>>,
+    /// Whether the policy's quotas are about it, and what it has used of one, if one means it.
+    is_counted: bool,
+    meter: Option<Arc<Meter>>,
+    /// Until when nothing more is taken from it, because it has used up its quota.
+    paused_until: Option<Tick>,
 }
 
 /// An acknowledgement that waits for something.
@@ -158,6 +167,7 @@ impl Client {
             ending: None,
             why: None,
             heard: now.tick,
+            is_left: false,
             silence_ms: Some(CONNECT_MS),
         }
     }
@@ -167,7 +177,7 @@ impl Client {
         if self.ending.is_some() {
             return buffer.clear();
         }
-        loop {
+        while !self.is_paused() {
             match self.decoder.decode(buffer) {
                 Ok(Some(packet)) => {
                     self.heard = now.tick;
@@ -182,6 +192,7 @@ impl Client {
                 Err(error) => return self.fail(error.into(), now),
             }
         }
+        self.is_left = self.is_paused();
         if let Some(open) = &mut self.open {
             // What comes next waits for itself.
             open.receipt = None;
@@ -205,7 +216,7 @@ impl Client {
             Packet::Publish(publish) if self.door.peer => {
                 open.hear_peer(broker, &publish, now.wall)
             }
-            Packet::Publish(publish) => open.publish(broker, publish, replies, now.wall),
+            Packet::Publish(publish) => open.publish(broker, publish, replies, now),
             Packet::PubAck(ack) => open.acknowledged(broker, &ack, false),
             Packet::PubRec(ack) => open.acknowledged(broker, &ack, true),
             Packet::PubRel(ack) => open.released(broker, ack, replies),
@@ -317,16 +328,25 @@ impl Client {
         if open.full.is_empty() {
             open.full_since = None;
         }
-        !open.full.is_empty() || open.owed.len() >= OWED_MAX || self.replies.len() > OUT_BYTES_HIGH
+        let paused = open.paused_until.is_some();
+        paused
+            || !open.full.is_empty()
+            || open.owed.len() >= OWED_MAX
+            || self.replies.len() > OUT_BYTES_HIGH
     }
 
     /// When [`Client::handle_timeout`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
         let silence = self.silence_ms.map(|ms| self.heard.plus_ms(ms));
+        let silence = silence.filter(|_| !self.is_paused());
         let held = self.open.as_ref().and_then(|open| open.full_since);
         let owed = self.open.as_ref().and_then(|open| open.owed_until());
-        [silence, owed, held.map(|since| since.plus_ms(HOLD_MS))].into_iter().flatten().min()
+        let paused = self.open.as_ref().and_then(|open| open.paused_until);
+        [silence, owed, paused, held.map(|since| since.plus_ms(HOLD_MS))]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -338,8 +358,9 @@ impl Client {
             open.full.drain(..).for_each(|session| session.leave_behind());
             open.full_since = None;
         }
+        self.end_pause(now.tick);
         let due = self.silence_ms.is_some_and(|ms| self.heard.plus_ms(ms) <= now.tick);
-        if due && self.ending.is_none() {
+        if due && !self.is_paused() && self.ending.is_none() {
             if self.open.is_some() {
                 let reason = Reason::KeepAliveTimeout;
                 self.fail(stop(reason, words(reason)), now);

@@ -34,6 +34,10 @@ pub struct Counters {
     pub sent: Counter,
     /// Messages that found no room at a session.
     pub dropped: Counter,
+    /// Messages beyond a quota, which were refused or dropped.
+    pub beyond_quota: Counter,
+    /// How often reading from a connection stopped for a quota.
+    pub slowed: Counter,
     /// Messages that the policy did not let pass.
     pub denied: Counter,
 }

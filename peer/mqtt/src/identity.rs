@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::cert::Attributes;
 use shared::name::NodeName;
-use shared::policy::{Filter, Policing, Policy, Request, Standing, Who};
+use shared::policy::{Filter, Policing, Policy, Rates, Request, Standing, Who};
 
 /// Somebody by certificate, or by being on this very machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,12 @@ impl Rights {
     pub fn may_publish(&self, from: &Standing, client: &str, topic: &str) -> bool {
         let request = Request::Publish { topic, client: Some(client) };
         self.policing.decide(from, &self.own, request).allowed
+    }
+
+    /// How much he may publish here.
+    #[must_use]
+    pub fn rates(&self, who: Who<'_>) -> Rates {
+        self.policing.rates(who)
     }
 
     /// Whether he may hear here all that a filter matches.

@@ -19,6 +19,7 @@ mod message;
 mod publication;
 mod pump;
 mod queue;
+mod quota;
 mod receipt;
 mod retained;
 mod route;

@@ -39,6 +39,14 @@ pub const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long a publisher is held for one slow subscriber before that is left behind, in ms.
 pub const HOLD_MS: u64 = 100;
 
+/// Octets that a quota lets pass at once, however low: one publication of a usual size.
+pub const QUOTA_BYTES_AT_ONCE: u64 = 64 * 1024;
+/// How long a connection that has used up its quota is not read, in ms: less than the patience of a
+/// client that waits for a PINGRESP.
+pub const QUOTA_DEBT_MS: u64 = 10_000;
+/// Identities whose use of a quota is counted before those that have used nothing are forgotten.
+pub const QUOTA_METERS_MIN: usize = 1024;
+
 /// Messages of QoS 1 and 2 that wait in one session.
 pub const QUEUE_COUNT_MAX: usize = 100_000;
 

@@ -52,8 +52,8 @@ fn headline(desk: &Desk, status: &MqttStatus) -> Result<(), Fault> {
         status.session_count, status.interest, status.retained,
     ))?;
     desk.line(&format!(
-        "{} messages from programs, {} from peers, {} denied",
-        status.received, status.carried, status.denied,
+        "{} messages from programs, {} from peers, {} denied, {} beyond a quota, {} pauses for one",
+        status.received, status.carried, status.denied, status.beyond_quota, status.slowed,
     ))
 }
 

@@ -23,6 +23,10 @@ pub struct MqttStatus {
     pub sent: u64,
     /// Messages that the policy did not let pass.
     pub denied: u64,
+    /// Messages beyond a quota, refused or dropped.
+    pub beyond_quota: u64,
+    /// How often a connection was not read for a while because of a quota.
+    pub slowed: u64,
 }
 
 /// One door.

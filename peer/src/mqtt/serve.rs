@@ -60,6 +60,9 @@ impl Machine for Client {
     fn handle_timeout(&mut self, now: Now) {
         Self::handle_timeout(self, now);
     }
+    fn resume(&mut self, buffer: &mut BytesMut, _: &Waker, now: Now) -> bool {
+        Self::resume(self, buffer, now)
+    }
     fn handle_closed(&mut self, now: Now) {
         Self::handle_closed(self, now);
     }

@@ -25,6 +25,8 @@ impl Endpoint {
             received: counters.received.get(),
             sent: counters.sent.get(),
             denied: counters.denied.get(),
+            beyond_quota: counters.beyond_quota.get(),
+            slowed: counters.slowed.get(),
         }
     }
 }

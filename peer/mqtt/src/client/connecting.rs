@@ -49,6 +49,9 @@ impl Client {
         encode(&Packet::ConnAck(Box::new(ack)), connect.version, &mut self.replies);
         let (number, rights) = self.broker.rights();
         let standing = (number, rights.standing(identity.who()));
+        // What a peer brings was counted where it came from, and what a bridge refuses is lost.
+        let is_counted = !self.door.peer && !self.door.bridge;
+        let counted = is_counted.then(|| self.broker.meter(&rights, &identity, now.tick));
         self.open = Some(Box::new(Open {
             session: opened.session,
             connection: opened.connection,
@@ -66,6 +69,9 @@ impl Client {
             said_bytes: 0,
             taken_bytes: 0,
             aliases: Vec::new(),
+            is_counted,
+            meter: counted.flatten(),
+            paused_until: None,
         }));
         Ok(())
     }

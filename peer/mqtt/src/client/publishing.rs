@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use shared::time::Timestamp;
+use shared::time::{Now, Tick, Timestamp};
 
 use super::{Open, Owed, Said, Stop, stop};
 use crate::broker::{Broker, DIGEST, TAKEN};
@@ -23,7 +23,7 @@ impl Open {
         broker: &Broker,
         mut publish: Publish,
         replies: &mut Vec<u8>,
-        now: Timestamp,
+        now: Now,
     ) -> Result<(), Stop> {
         broker.counters.received.add(1);
         self.resolve(&mut publish)?;
@@ -40,7 +40,12 @@ impl Open {
                 return Ok(());
             }
         }
-        let reason = self.pass_on(broker, publish, now);
+        self.refresh_standing(broker, now.tick);
+        let reason = if self.is_beyond_quota(broker, &publish, now.tick) {
+            Reason::QuotaExceeded
+        } else {
+            self.pass_on(broker, publish, now.wall)
+        };
         if let Some(packet_id) = packet_id {
             let exactly_once = qos == Qos::ExactlyOnce;
             if exactly_once && !reason.is_error() {
@@ -76,7 +81,6 @@ impl Open {
 
     fn pass_on(&mut self, broker: &Broker, publish: Publish, now: Timestamp) -> Reason {
         let version = broker.version();
-        self.refresh_standing(broker);
         let Self { routes, session, standing, .. } = self;
         let route = routes.find(version, &publish.topic, || {
             let (_, rights) = broker.rights();
@@ -215,9 +219,11 @@ impl Open {
     }
 
     /// Another policy may mean the client by other rules.
-    pub(super) fn refresh_standing(&mut self, broker: &Broker) {
+    pub(super) fn refresh_standing(&mut self, broker: &Broker, now: Tick) {
         if self.standing.0 != broker.rights_number() {
             let (number, rights) = broker.rights();
+            let counted = self.is_counted.then(|| broker.meter(&rights, &self.identity, now));
+            self.meter = counted.flatten();
             self.standing = (number, rights.standing(self.identity.who()));
         }
     }

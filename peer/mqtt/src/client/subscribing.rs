@@ -19,7 +19,7 @@ impl Open {
         replies: &mut Vec<u8>,
         now: Now,
     ) -> Result<(), Stop> {
-        self.refresh_standing(broker);
+        self.refresh_standing(broker, now.tick);
         let (_, rights) = broker.rights();
         let client = self.session.owner.client.clone();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());

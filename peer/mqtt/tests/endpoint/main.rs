@@ -7,6 +7,7 @@ mod connecting;
 mod delivering;
 mod denied;
 mod lasting;
+mod quotas;
 mod retaining;
 mod rig;
 mod sharing;

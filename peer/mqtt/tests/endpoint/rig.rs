@@ -179,6 +179,12 @@ impl Line {
         self.client.handle_bytes(&mut self.buffer, now);
     }
 
+    /// Time has passed for the server.
+    pub(crate) fn wake(&mut self, now: Now) {
+        self.client.handle_timeout(now);
+        self.client.resume(&mut self.buffer, now);
+    }
+
     /// Everything the server says now.
     pub(crate) fn hear(&mut self, now: Now) -> Vec<Packet> {
         loop {
