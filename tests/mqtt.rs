@@ -1,6 +1,7 @@
 //! Programs speak MQTT with the peer on their machine, or with any by certificate: Mosquitto's
 //! clients, paho, and one of ours that says what they would not.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -71,12 +72,12 @@ fn mosquittos_clients_in_all_versions_and_qualities() {
     let network = network(&["alice"]);
     let alice = network.start("alice", &[]);
     let port = port(&alice, "mqtt");
-    let line = format!("-h 127.0.0.1 -p {port} -t plant/# -q 2 -C 9 -W 20");
+    let line = format!("-h 127.0.0.1 -p {port} -t plant/# -q 2 -C 9 -W 60");
     let Some(subscriber) = listening(&alice, network.path(), &line) else { return };
     for version in ["31", "311", "5"] {
         for qos in ["0", "1", "2"] {
             let line = format!(
-                "-h 127.0.0.1 -p {port} -V {version} -i p -q {qos} -t plant/t -m {version}/{qos}"
+                "-h 127.0.0.1 -p {port} -V {version} -i p{version}{qos} -q {qos} -t plant/t -m {version}/{qos}"
             );
             let (good, _, said) = client("mosquitto_pub", network.path(), &line).unwrap();
             assert!(good, "{line}: {said}");
@@ -84,7 +85,10 @@ fn mosquittos_clients_in_all_versions_and_qualities() {
     }
     let output = subscriber.wait_with_output().unwrap();
     let heard = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(heard, "31/0\n31/1\n31/2\n311/0\n311/1\n311/2\n5/0\n5/1\n5/2\n");
+    // A publisher of QoS 0 is gone before it is read: the next connection may be faster.
+    let heard: BTreeSet<&str> = heard.lines().collect();
+    let all = ["31/0", "31/1", "31/2", "311/0", "311/1", "311/2", "5/0", "5/1", "5/2"];
+    assert_eq!(heard, BTreeSet::from(all));
 }
 
 #[test]
@@ -452,7 +456,7 @@ fn mosquitto_enforces_the_policy_that_was_exported() {
     wait_until("mosquitto listens", SOON, || {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
-    let line = format!("{} -t plant/# -q 1 -v -C 1 -W 20", with("alice"));
+    let line = format!("{} -t plant/# -q 1 -v -C 1 -W 60", with("alice"));
     let hears = Command::new(judge(&["mosquitto_sub"]).unwrap())
         .args(line.split(' '))
         .current_dir(network.path())
