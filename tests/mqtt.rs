@@ -76,9 +76,8 @@ fn mosquittos_clients_in_all_versions_and_qualities() {
     let Some(subscriber) = listening(&alice, network.path(), &line) else { return };
     for version in ["31", "311", "5"] {
         for qos in ["0", "1", "2"] {
-            let line = format!(
-                "-h 127.0.0.1 -p {port} -V {version} -i p{version}{qos} -q {qos} -t plant/t -m {version}/{qos}"
-            );
+            let message = format!("-i p{version}{qos} -q {qos} -t plant/t -m {version}/{qos}");
+            let line = format!("-h 127.0.0.1 -p {port} -V {version} {message}");
             let (good, _, said) = client("mosquitto_pub", network.path(), &line).unwrap();
             assert!(good, "{line}: {said}");
         }
