@@ -18,6 +18,7 @@ use shared::join::{
 use shared::policy::{Policy, SignedPolicy};
 use shared::presence::SignedPresence;
 use shared::receipt::Receipt;
+use shared::shown::Shown;
 use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
 use shared::wire::{Body, Unproven, split};
@@ -28,7 +29,7 @@ mod hours;
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 18] = [
+pub(crate) const ALL: [(&str, Decoder); 19] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -41,6 +42,7 @@ pub(crate) const ALL: [(&str, Decoder); 18] = [
     ("archive", archive),
     ("policy", policy),
     ("receipt", receipt),
+    ("shown", shown),
     ("spoken", spoken),
     ("join_string", join_string),
     ("join_asked", join_asked),
@@ -73,7 +75,7 @@ pub(crate) fn crl(bytes: &[u8]) {
 
 /// COSE statements of every topic.
 pub(crate) fn statement(bytes: &[u8]) {
-    let members = [Topic::Presence, Topic::Broadcast, Topic::Receipt];
+    let members = [Topic::Presence, Topic::Broadcast, Topic::Receipt, Topic::Shown];
     let authority = [Topic::FeedHead, Topic::FeedSnapshot, Topic::Policy];
     for topic in members.into_iter().chain(authority) {
         if let Ok(statement) = Unverified::parse(topic, bytes) {
@@ -141,6 +143,14 @@ pub(crate) fn policy(bytes: &[u8]) {
     if let Ok(policy) = Policy::from_bytes(bytes) {
         black_box(policy.check().is_ok());
         assert_eq!(Policy::from_bytes(&policy.to_bytes()), Ok(policy));
+    }
+}
+
+/// What a clock showed.
+pub(crate) fn shown(bytes: &[u8]) {
+    if let Some(shown) = Shown::from_bytes(bytes) {
+        assert_eq!(shown.to_bytes(), bytes, "a time statement has one encoding");
+        assert!(!shown.contradicts(&shown), "nobody contradicts itself by repeating");
     }
 }
 

@@ -7,7 +7,7 @@
 //! The rooms, from the ground up: [`limits`], [`name`], [`time`], [`id`] and [`refusal`] are words;
 //! [`key`], [`cert`] and [`statement`] make and read signed things; [`feed`] and [`verify`] decide
 //! who is a member, [`policy`] what members may do; [`join`] how one becomes a member;
-//! [`presence`], [`receipt`] and [`wire`] are what they say to each other.
+//! [`presence`], [`receipt`], [`shown`] and [`wire`] are what they say to each other.
 //!
 //! **Invariant:** no function outside [`verify`] and [`presence`] makes a verified value.
 
@@ -24,6 +24,7 @@ pub mod policy;
 pub mod presence;
 pub mod receipt;
 pub mod refusal;
+pub mod shown;
 pub mod statement;
 pub mod time;
 pub mod verify;

@@ -58,6 +58,12 @@ pub const BACKDATE_PARTS: i64 = 12;
 /// How far ahead of our clock a signed time may lie, in seconds, before it is refused.
 pub const AHEAD_S: i64 = 300;
 
+/// A clock is never moved against its machine's count by more than one part in so many: 500 ppm for
+/// a crystal and 500 for a correction (the clock's own bounds).
+pub const SHOWN_RATE_PARTS: i128 = 1_000;
+/// And by so much more, in ns, because count and clock are not read at one moment.
+pub const SHOWN_SLACK_NS: i128 = 1_000_000;
+
 /// How much later an earlier run may have signed than a later one, in ms, before two runs must have
 /// been alive at once: a clock that was set back at a restart is off by less.
 pub const COPY_SLACK_MS: i64 = 30_000;

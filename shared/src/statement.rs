@@ -29,6 +29,8 @@ pub enum Topic {
     Broadcast,
     /// That a message is on its receiver's disk.
     Receipt,
+    /// What a node's clock showed.
+    Shown,
 }
 
 impl Topic {
@@ -40,6 +42,7 @@ impl Topic {
             Self::Presence => "application/conclave-presence+cbor",
             Self::Broadcast => "application/conclave-broadcast+cbor",
             Self::Receipt => "application/conclave-receipt+cbor",
+            Self::Shown => "application/conclave-time+cbor",
         }
     }
 

@@ -4,7 +4,8 @@
 //! out. The rooms, from the ground up: [`limits`], [`moment`] and [`interval`] are words;
 //! [`measure`] takes one measurement, [`fit`] and [`source`] learn from many; [`select`] judges all
 //! that sources say; [`discipline`] moves the clock that [`face`] shows; [`floor`] is what it is
-//! later than in any case. [`keeper`] is the hall: the one machine that a daemon drives.
+//! later than in any case, [`statements`] what others have signed about theirs. [`keeper`] is the
+//! hall: the one machine that a daemon drives.
 //!
 //! **Invariant:** nothing here reads a clock, draws a random number or touches the system clock.
 
@@ -20,3 +21,4 @@ pub mod measure;
 pub mod moment;
 pub mod select;
 pub mod source;
+pub mod statements;

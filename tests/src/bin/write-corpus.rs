@@ -18,6 +18,7 @@ use shared::key::{Algorithm, PrivateKey};
 use shared::name::{Label, NetworkName, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
+use shared::shown::Shown;
 use shared::time::Timestamp;
 use shared::wire::{
     Ack, Body, Broadcast, BroadcastId, Hop, Item, Message, Number, Pack, Page, Post, Priority,
@@ -55,7 +56,7 @@ fn main() {
     seed("presence", &[&greeting.presence]);
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
     seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
-    seed("receipt", &[&receipt().to_bytes()]);
+    signed();
     conversations();
     join(&requests[0], &alice);
     seed("archive", &[&Shelf::Directory.write(&kept), &Shelf::Evidence.write(&kept)]);
@@ -204,10 +205,28 @@ fn policy_of_everything() -> Policy {
     Policy { number: 2, at: Timestamp::from_s(1), rules: vec![rule], quotas: vec![quota] }
 }
 
+/// What a node signs besides its presence.
+fn signed() {
+    seed("receipt", &[&receipt().to_bytes()]);
+    seed("shown", &[&shown().to_bytes()]);
+}
+
 fn receipt() -> SaidReceipt {
     let (from, to) = (NodeName::parse("bob").unwrap(), NodeName::parse("alice").unwrap());
     let number = Number { boot: 1, sequence: 7 };
     SaidReceipt { from, to, number, digest: [7; 32], at: Timestamp::from_s(1) }
+}
+
+fn shown() -> Shown {
+    Shown {
+        node: NodeName::parse("alice").unwrap(),
+        instance: InstanceId::new([3; 16]),
+        sequence: 7,
+        steps: 1,
+        count_ns: 1_000_000_000,
+        utc_ns: 1_800_000_000_000_000_000,
+        bound_ns: 250_000,
+    }
 }
 
 fn request(algorithm: Algorithm) -> Vec<u8> {

@@ -16,16 +16,19 @@ mod table;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use shared::id::InstanceId;
 use shared::name::NodeName;
+use shared::shown::{Shown, SignedShown, TwoFaced};
 
 use crate::discipline::Discipline;
 use crate::event::Event;
-use crate::face::{Face, Reading};
+use crate::face::{Face, Reading, State};
 use crate::floor::{Dates, Floor, Ground};
 use crate::limits::{ACTIONS_MAX, EVENTS_MAX, FLOOR_NS, NAKS, ROUND_NS, START_NS, SYSTEM_JUMP_NS};
 use crate::measure::{Exchange, MeasureError, Sample, SourceId, Told};
 use crate::moment::{Mono, Utc, signed};
 use crate::select::Verdict;
+use crate::statements::Statements;
 pub use serve::Served;
 use steer::Course;
 pub use table::Row;
@@ -84,6 +87,8 @@ pub struct Keeper {
     /// Without any.
     quiet_round: Mono,
     next_keep: Mono,
+    statements: Statements,
+    said: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -107,6 +112,8 @@ impl Keeper {
             next_round: None,
             quiet_round: now.plus_ns(START_NS),
             next_keep: now.plus_ns(FLOOR_NS),
+            statements: Statements::default(),
+            said: 0,
             actions: VecDeque::new(),
             events: VecDeque::new(),
         };
@@ -120,6 +127,9 @@ impl Keeper {
     /// forgotten at once.
     pub fn handle_members(&mut self, members: Members, now: Mono) {
         self.table.keep(&members, now);
+        self.statements.keep(|node| {
+            members.roots.contains(node) || members.sources.contains(&SourceId::Peer(node.clone()))
+        });
         self.members = members;
         self.handle_tick(now);
     }
@@ -156,6 +166,31 @@ impl Keeper {
         if self.table.strip(from) {
             self.tell(Event::Strip { source_id: from.clone() });
         }
+    }
+
+    /// Takes what a member has signed about its clock, from whomever it came.
+    pub fn handle_statement(&mut self, said: SignedShown) {
+        if let Some(TwoFaced { node, statements }) = self.statements.take(said) {
+            self.tell(Event::TwoFaced { node, statements });
+        }
+    }
+
+    /// What we sign about our own clock, once a minute; nothing before it was set.
+    pub fn statement(&mut self, instance: InstanceId, now: Mono) -> Option<Shown> {
+        let reading = self.clock.reading(now);
+        if reading.state == State::Unset {
+            return None;
+        }
+        self.said += 1;
+        Some(Shown {
+            node: self.me.clone(),
+            instance,
+            sequence: self.said,
+            steps: self.clock.line().steps,
+            count_ns: now.ns(),
+            utc_ns: reading.best.ns(),
+            bound_ns: reading.bound_ns,
+        })
     }
 
     /// Notes what the system clock shows; never set here, only watched.
@@ -249,7 +284,7 @@ impl Keeper {
 
     fn raise_floor(&mut self, now: Mono) {
         let reading = self.clock.reading(now);
-        let rooted = reading.state == crate::face::State::Rooted;
+        let rooted = reading.state == State::Rooted;
         if rooted && self.floor.raise(reading.earliest(), Ground::Synchronised) {
             self.act(Action::Keep(self.floor));
         }

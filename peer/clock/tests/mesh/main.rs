@@ -301,6 +301,32 @@ fn a_newcomer_to_a_mesh_without_roots_takes_its_time_and_gives_it_none() {
     assert!(before.abs_diff(after) < 400_000_000, "{before} {after}");
 }
 
+/// Whatever happens to honest clocks, what they sign once a minute is no proof against them.
+#[test]
+fn honest_clocks_never_contradict_themselves() {
+    let stepping = [&[Plan::ROOT][..], &[Plan::MEMBER; 4]].concat();
+    for (seed, plans) in [(12, three_roots()), (13, vec![Plan::MEMBER; 7]), (14, stepping)] {
+        let mut world = World::new(seed, &plans);
+        let mut said = vec![Vec::new(); plans.len()];
+        for minute in 1..=90 {
+            world.run_until(minute * 60 * S);
+            if minute == 60 {
+                world.nodes[0].outside_ns = 1_000_000_000;
+            }
+            for (at, said) in said.iter_mut().enumerate() {
+                said.extend(world.statement(at));
+            }
+        }
+        for said in said {
+            assert!(said.len() > 80, "{}", said.len());
+            for (at, one) in said.iter().enumerate() {
+                let other = said[at..].iter().find(|other| one.contradicts(other));
+                assert!(other.is_none(), "{one:?} {other:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = || {

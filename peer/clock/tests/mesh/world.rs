@@ -10,7 +10,9 @@ use clock::floor::Floor;
 use clock::keeper::{Action, Keeper, Members, Start};
 use clock::measure::{Exchange, Leap, OutsideName, Root, SourceId, Told};
 use clock::moment::{Mono, Utc};
+use shared::id::InstanceId;
 use shared::name::NodeName;
+use shared::shown::Shown;
 
 use crate::crystal::{Crystal, Dice};
 
@@ -273,6 +275,12 @@ impl World {
     pub(crate) fn served(&mut self, at: usize) -> clock::keeper::Served {
         let node = &mut self.nodes[at];
         node.keeper.served(node.crystal.count(self.now))
+    }
+
+    pub(crate) fn statement(&mut self, at: usize) -> Option<Shown> {
+        let node = &mut self.nodes[at];
+        let now = node.crystal.count(self.now);
+        node.keeper.statement(InstanceId::new([at as u8; 16]), now)
     }
 
     pub(crate) fn honest(&self) -> Vec<usize> {
