@@ -15,6 +15,7 @@ use shared::feed::{Entry, Part, Staging, read_file, write_file};
 use shared::join::{
     Answer, Failure, Grant, JoinRequest, JoinString, RenewRequest, StringError, TimeThere,
 };
+use shared::link_state::LinkState;
 use shared::policy::{Policy, SignedPolicy};
 use shared::presence::SignedPresence;
 use shared::receipt::Receipt;
@@ -29,7 +30,7 @@ mod hours;
 pub(crate) type Decoder = fn(&[u8]);
 
 /// All of them.
-pub(crate) const ALL: [(&str, Decoder); 19] = [
+pub(crate) const ALL: [(&str, Decoder); 20] = [
     ("cert", cert),
     ("csr", csr),
     ("crl", crl),
@@ -38,6 +39,7 @@ pub(crate) const ALL: [(&str, Decoder); 19] = [
     ("feed_part", feed_part),
     ("feed_file", feed_file),
     ("frame", frame),
+    ("link_state", link_state),
     ("presence", presence),
     ("archive", archive),
     ("policy", policy),
@@ -114,6 +116,11 @@ pub(crate) fn frame(bytes: &[u8]) {
         }
         rest = rest.get(used..).unwrap_or_default();
     }
+}
+
+/// A link state, before it is believed.
+pub(crate) fn link_state(bytes: &[u8]) {
+    let _ = LinkState::peek(bytes);
 }
 
 /// A presence, before it is believed.

@@ -50,6 +50,7 @@ mod renewal;
 mod renewed;
 mod restart;
 mod revoked;
+mod ring;
 mod rust_client;
 mod skewed;
 mod soak;

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tests::{Network, Peer, SOON, Speaker, wait_until};
 
 /// A network whose nodes speak MQTT over their Unix sockets.
-fn network(nodes: &[&str]) -> Network {
+pub(crate) fn network(nodes: &[&str]) -> Network {
     let network = Network::with(nodes);
     for node in nodes {
         let file = network.bundle(node).join("node.yaml");
@@ -19,7 +19,7 @@ fn network(nodes: &[&str]) -> Network {
 }
 
 /// Waits until one peer asks another for at least so many filters.
-fn wait_interest(at: &Peer, of: &str, filters: u64) {
+pub(crate) fn wait_interest(at: &Peer, of: &str, filters: u64) {
     wait_until(&format!("{of} asks {} for {filters}", at.node()), SOON, || {
         let said = at.ask("mqtt status", &["--json"]).out;
         let status: serde_json::Value = serde_json::from_str(&said).unwrap();

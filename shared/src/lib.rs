@@ -18,6 +18,7 @@ pub mod id;
 pub mod join;
 pub mod key;
 pub mod limits;
+pub mod link_state;
 pub mod name;
 pub mod pem;
 pub mod policy;

@@ -85,6 +85,16 @@ pub const BATCH_BYTES_MAX: usize = 60 * 1024;
 pub const PACK_BYTES_MAX: usize = 56 * 1024;
 /// Bytes of one signed broadcast: a frame, less some room.
 pub const BROADCAST_BYTES_MAX: usize = 64 * 1024 - 256;
+/// Links in one link state: more than a full mesh may be configured to.
+pub const LINKS_MAX: usize = 256;
+/// Octets of the filters in one link state: a thousand of ordinary length; with more, whole first
+/// levels stand for them.
+pub const WISHES_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of one signed link state: links, wishes with their heads, and an ML-DSA-87 chain of 21 kB.
+pub const LINK_STATE_BYTES_MAX: usize = 96 * 1024;
+/// How long a link state is of use without a newer one, in seconds: as long as messages are kept
+/// for a peer that is away.
+pub const LINK_STATE_LIFE_S: i64 = 86_400;
 /// Nodes named to those before us as missed by one broadcast: enough to see what is wrong, 1 kB.
 pub const MISSED_TOLD_MAX: usize = 16;
 /// Receipts asked for again in one frame: each costs the other side a look-up and a signature.

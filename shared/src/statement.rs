@@ -11,7 +11,9 @@
 use minicbor::{Decoder, Encoder};
 
 use crate::key::{Algorithm, Encoding, KeyError, PrivateKey, PublicKey};
-use crate::limits::{BROADCAST_BYTES_MAX, CHAIN_CERTS_MAX, STATEMENT_BYTES_MAX};
+use crate::limits::{
+    BROADCAST_BYTES_MAX, CHAIN_CERTS_MAX, LINK_STATE_BYTES_MAX, STATEMENT_BYTES_MAX,
+};
 use crate::name::NetworkName;
 
 /// What a statement is about: its content type.
@@ -31,6 +33,8 @@ pub enum Topic {
     Receipt,
     /// What a node's clock showed.
     Shown,
+    /// A node's links and wishes.
+    LinkState,
 }
 
 impl Topic {
@@ -43,12 +47,14 @@ impl Topic {
             Self::Broadcast => "application/conclave-broadcast+cbor",
             Self::Receipt => "application/conclave-receipt+cbor",
             Self::Shown => "application/conclave-time+cbor",
+            Self::LinkState => "application/conclave-link-state+cbor",
         }
     }
 
     const fn bytes_max(self) -> usize {
         match self {
             Self::Broadcast => BROADCAST_BYTES_MAX,
+            Self::LinkState => LINK_STATE_BYTES_MAX,
             _ => STATEMENT_BYTES_MAX,
         }
     }

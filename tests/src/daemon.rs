@@ -206,7 +206,27 @@ impl Peer {
     }
 
     /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it was to stop and does not.
     pub fn signal(&self, signal: Signal) {
+        self.send_signal(signal);
+        if signal == Signal::STOP {
+            // Its threads stop one after another.
+            wait_until("it stands still", SOON, || self.stands_still());
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // After the name, which is in brackets and may hold anything.
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    }
+
+    fn send_signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }

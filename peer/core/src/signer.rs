@@ -1,7 +1,8 @@
-//! The node's own key, for presences, broadcasts and receipts; replaced when its certificate is
-//! renewed.
+//! The node's own key, for presences, broadcasts, receipts and link states; replaced
+//! when its certificate is renewed.
 
 use shared::key::{KeyError, PrivateKey};
+use shared::link_state::LinkState;
 use shared::name::NetworkName;
 use shared::presence::Presence;
 use shared::receipt::Receipt;
@@ -31,7 +32,18 @@ impl Signer {
         spoken.sign(&self.network, &self.key)
     }
 
-    pub(crate) const fn network(&self) -> &NetworkName {
+    /// Signs whom the node is linked with and what it wants.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the key gives no signature.
+    pub fn sign_link_state(&self, state: &LinkState) -> Result<Vec<u8>, KeyError> {
+        let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
+        state.sign(&self.network, &self.key, &chain)
+    }
+
+    /// The network that its signatures are for.
+    #[must_use]
+    pub const fn network(&self) -> &NetworkName {
         &self.network
     }
 

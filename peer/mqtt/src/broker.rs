@@ -6,8 +6,10 @@
 //! **Invariant:** what the tree of topics holds is what the sessions hold.
 
 mod bridging;
+mod charting;
 mod figures;
 mod metering;
+mod onward;
 mod peers;
 mod recall;
 mod retain;
@@ -15,13 +17,14 @@ mod sessions;
 mod wills;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytestring::ByteString;
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
+use crate::chart::Chart;
 use crate::counters::Counters;
 use crate::identity::{Identity, Rights};
 use crate::interest::Interest;
@@ -33,9 +36,12 @@ use crate::queue::Total;
 use crate::receipt::Receipt;
 use crate::retained::{RetainedBounds, Shelf};
 use crate::route::{From, Route, Spread, Spreading, Topics};
+use crate::seen::Seen;
 use crate::session::{Owner, Session};
 
-pub use figures::SessionView;
+pub use charting::Notary;
+pub(crate) use charting::{HEADS, LINK_STATE};
+pub use figures::{SessionView, WayView};
 pub(crate) use peers::{DIGEST, PEER_CLIENT, TAKEN};
 pub(crate) use sessions::{Leaving, Opened};
 
@@ -89,6 +95,17 @@ pub struct Broker {
     meters: Mutex<metering::Meters>,
     shelf: Mutex<Shelf>,
     pub(crate) interest: Interest,
+    chart: Mutex<Chart>,
+    /// Goes up with every change of the chart that neighbours may have to hear of.
+    edition: AtomicU64,
+    /// Whether there are peers that we are not linked with and that are brought messages.
+    partial: AtomicBool,
+    /// Whether the ways may have changed since what waits was looked at.
+    moving: AtomicBool,
+    notary: RwLock<Option<Arc<dyn Notary>>>,
+    /// Numbers given to messages that cross several links, and those that came.
+    numbered: AtomicU64,
+    seen: Mutex<Seen>,
     /// Whose word from other peers is not passed on: those who are out.
     barred: RwLock<Option<Barred>>,
 }
@@ -136,6 +153,13 @@ impl Broker {
             turn: AtomicUsize::new(0),
             meters: Mutex::default(),
             interest: Interest::default(),
+            chart: Mutex::default(),
+            edition: AtomicU64::new(1),
+            partial: AtomicBool::new(false),
+            moving: AtomicBool::new(false),
+            notary: RwLock::new(None),
+            numbered: AtomicU64::new(0),
+            seen: Mutex::default(),
             barred: RwLock::new(None),
         }
     }
@@ -180,8 +204,15 @@ impl Broker {
         self.judge_subscriptions();
     }
 
+    /// The receivers of a topic: whose sessions are here, and peers further off.
     pub(crate) fn route(&self, topic: &str, from: From) -> Route {
-        Route::find(&self.topics(), topic, from)
+        let (ways, far) = match from {
+            From::Peer => Default::default(),
+            _ => self.far(topic),
+        };
+        let mut route = Route::find(&self.topics(), topic, from, &ways);
+        self.add_far(&mut route, topic, &far);
+        route
     }
 
     /// Hands a message to everybody on this peer who wants it, and retains it if it is to be.
@@ -197,6 +228,9 @@ impl Broker {
             Some(_) => self.readers(&publication.message.topic),
             None => Vec::new(),
         };
+        if route.is_far || self.is_partial() {
+            self.number(publication);
+        }
         let mut spreading =
             Spreading { publication, receipt, full, journal: &self.journal, turn: &self.turn };
         let mut spread = route.spread(&mut spreading, &peers);

@@ -38,6 +38,12 @@ pub struct Counters {
     pub beyond_quota: Counter,
     /// How often reading from a connection stopped for a quota.
     pub slowed: Counter,
+    /// Messages to peers further off that nobody could bring nearer.
+    pub lost: Counter,
+    /// Messages that waited for a peer and went another way.
+    pub moved: Counter,
+    /// Messages that came again over another way.
+    pub again: Counter,
     /// Messages that the policy did not let pass.
     pub denied: Counter,
 }

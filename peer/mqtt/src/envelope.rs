@@ -1,5 +1,5 @@
-//! What a message carries between peers besides itself: who said it, when it was retained, and for
-//! which group it is.
+//! What a message carries between peers besides itself: who said it, when it was retained, for
+//! which group it is, and, if it goes on from peer to peer, for whom and under which number.
 //!
 //! It is the first user property of every PUBLISH between peers; what programs put there stands
 //! behind it, so nothing that they write can be taken for it.
@@ -12,6 +12,7 @@ use shared::time::Timestamp;
 
 use crate::limits::ENVELOPE_BYTES_MAX;
 use crate::retained::Stamp;
+use crate::seen::Number;
 
 /// The property's identifier (MQTT 5.0 §2.2.2.2) and its name.
 const USER: u8 = 0x26;
@@ -30,6 +31,15 @@ pub(crate) struct Envelope {
     /// For one member of this group only, by its whole filter.
     #[n(2)]
     pub(crate) share: Option<String>,
+    /// For these peers; for whoever gets it if it names none.
+    #[n(3)]
+    pub(crate) to: Vec<NodeName>,
+    /// What tells it from others, and links that it has crossed.
+    #[n(4)]
+    pub(crate) number: Option<(Number, u8)>,
+    /// It was not said now: two peers compare what they have retained.
+    #[n(5)]
+    pub(crate) old: bool,
 }
 
 impl Envelope {
@@ -90,7 +100,9 @@ mod tests {
         let node = NodeName::parse("alice").unwrap();
         let stamp = Some(Stamp { ms: 1, count: 2, node: node.clone() });
         let share = Some("$share/g/a/#".to_owned());
-        let whole = Envelope { by: Some((node, Timestamp::from_s(9))), stamp, share };
+        let number = Some((Number { origin: node.clone(), boot: 1, sequence: 2 }, 3));
+        let (by, to) = (Some((node.clone(), Timestamp::from_s(9))), vec![node.clone(), node]);
+        let whole = Envelope { by, stamp, share, to, number, old: true };
         let forged = Envelope { share: Some("x".to_owned()), ..Envelope::default() };
         for envelope in [Envelope::default(), whole] {
             // A program's property of the same name stays where it is.

@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytestring::ByteString;
+use shared::limits::WISHES_BYTES_MAX;
 use shared::name::NodeName;
 use shared::policy::{Filter, covers};
 
 use crate::limits::INTEREST_MAX;
 use crate::receipt::{Hold, Receipt};
-use crate::topic::Wanted;
+use crate::topic::{SHARE, Wanted};
 use crate::trie::Trie;
 
 /// See above.
@@ -136,6 +137,15 @@ impl Interest {
         drop(done);
     }
 
+    /// The version of our wishes and, if they are needed, the filters for peers further off.
+    pub(crate) fn wishes(&self, needed: bool) -> (u64, Vec<String>) {
+        let mut inside = self.lock();
+        let version = inside.version;
+        let summary = if needed { inside.summary() } else { Arc::default() };
+        drop(inside);
+        (version, bounded(&summary))
+    }
+
     /// How many filters the neighbours are asked for.
     pub(crate) fn len(&self) -> usize {
         self.lock().summary().len()
@@ -200,6 +210,26 @@ fn summary<'w>(all: impl Iterator<Item = &'w Wanted> + Clone, tree: &Tree) -> BT
     }
     texts.extend(shared.take(INTEREST_MAX).map(Wanted::text));
     texts
+}
+
+/// What fits into a link state: the filters, or their first levels, or everything; and of those
+/// that are shared as many as there is room for.
+fn bounded(summary: &BTreeSet<ByteString>) -> Vec<String> {
+    let bytes = |texts: &BTreeSet<ByteString>| texts.iter().map(|text| text.len()).sum::<usize>();
+    let (shared, mut plain): (BTreeSet<_>, BTreeSet<_>) =
+        summary.iter().cloned().partition(|text| text.starts_with(SHARE));
+    if bytes(&plain) > WISHES_BYTES_MAX / 2 {
+        plain = plain.iter().map(|text| first_level(text)).collect();
+    }
+    if bytes(&plain) > WISHES_BYTES_MAX / 2 {
+        plain = std::iter::once(ByteString::from_static("#")).collect();
+    }
+    let mut room = WISHES_BYTES_MAX / 2;
+    let shared = shared.into_iter().map_while(|text| {
+        room = room.checked_sub(text.len())?;
+        Some(text)
+    });
+    plain.into_iter().chain(shared).map(|text| text.to_string()).collect()
 }
 
 /// All that begins with the same level.

@@ -24,16 +24,14 @@ pub enum Table {
     Received,
     /// Retained messages by topic.
     Retained,
-    /// Messages for other peers, by peer and place.
-    Post,
-    /// What other peers asked for, and how far each was heard, by peer.
-    Peers,
+    /// Link states by node, as they were signed.
+    Chart,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Sessions, Self::Queue, Self::Received, Self::Retained, Self::Post, Self::Peers];
+    pub const ALL: [Self; 5] =
+        [Self::Sessions, Self::Queue, Self::Received, Self::Retained, Self::Chart];
 
     /// Its name in the file.
     #[must_use]
@@ -43,8 +41,7 @@ impl Table {
             Self::Queue => "queue",
             Self::Received => "received",
             Self::Retained => "retained",
-            Self::Post => "post",
-            Self::Peers => "peers",
+            Self::Chart => "chart",
         }
     }
 }

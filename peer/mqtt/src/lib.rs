@@ -6,6 +6,7 @@
 
 mod bridge;
 mod broker;
+mod chart;
 mod client;
 pub mod codec;
 mod counters;
@@ -24,13 +25,14 @@ mod receipt;
 mod retained;
 mod route;
 mod rows;
+mod seen;
 mod session;
 mod topic;
 mod trie;
 mod uplink;
 
 pub use bridge::{BRIDGE_CLIENT, Half, Password, Side, Tally, Terms, span};
-pub use broker::{Barred, Bounds, Broker, SessionView, Settings};
+pub use broker::{Barred, Bounds, Broker, Notary, SessionView, Settings, WayView};
 pub use client::{Client, Door, State};
 pub use counters::{Counter, Counters};
 pub use identity::{Identity, Rights};

@@ -105,8 +105,9 @@ pub const TOMBSTONE_MS: i64 = 7 * 86_400_000;
 /// Rows that gather for the disk before they are written although nobody waits for them.
 pub const JOURNAL_ROWS_HIGH: usize = 4096;
 
-/// Octets of what a message carries between peers besides itself: two names and a filter, in hex.
-pub const ENVELOPE_BYTES_MAX: usize = 4096;
+/// Octets of what a message carries between peers besides itself: names and a filter, in hex; a
+/// user property has room for 64 KiB.
+pub const ENVELOPE_BYTES_MAX: usize = 60 * 1024;
 
 /// Distinct filters that a peer asks its neighbours for; with more, whole first levels.
 pub const INTEREST_MAX: usize = 4096;
@@ -161,3 +162,32 @@ pub const BRIDGE_KEEP_ALIVE_S: u16 = 30;
 
 /// How long what is retained at an engine is waited for before ours is told, in ms.
 pub const BRIDGE_FENCE_MS: u64 = 5_000;
+
+/// Peers that a chart holds: members of one network.
+pub const CHARTED_MAX: usize = 4096;
+
+/// How long a link that ended counts as one, in ms: what goes over it waits, for one that comes
+/// back at once changes no way, and nothing overtakes what waits.
+pub const SETTLE_MS: i64 = 1_000;
+
+/// How long changes of our links and wishes gather before they are signed and told, in ms.
+pub const ANNOUNCE_MS: u64 = 100;
+
+/// How often our link state is told anew although nothing changed, in seconds: a few times in its
+/// life.
+pub const ANNOUNCE_S: i64 = 4 * 3_600;
+
+/// Bytes of link states told to one neighbour before the socket is asked again.
+pub const NEWS_BYTES: usize = 512 * 1024;
+
+/// Links that one message crosses: in a ring the half of 64 peers.
+pub const HOPS_MAX: u8 = 32;
+
+/// Messages of one peer that are told apart from repetitions: what can be under way on two ways.
+pub const SEEN_WINDOW: u64 = 65_536;
+
+/// Peers whose messages are told apart: 8 KiB each.
+pub const SEEN_PEERS_MAX: usize = 1024;
+
+/// Receivers named in one message: of the longest names their envelope is full to the half.
+pub const RECEIVERS_MAX: usize = 256;

@@ -12,6 +12,8 @@ use crate::codec::{Outgoing, Qos, Version, encode_publish};
 use crate::envelope::Envelope;
 use crate::message::Message;
 use crate::retained::Stamp;
+use crate::seen::Number;
+use crate::session::Terms;
 
 /// See above.
 #[derive(Debug)]
@@ -26,6 +28,13 @@ pub struct Publication {
     pub(crate) stamp: Option<Stamp>,
     /// Since when the certificate of whoever said it is valid; none if it is this peer itself.
     pub(crate) standing: Option<Timestamp>,
+    /// What tells it from others on its way over several links, and how many it has crossed.
+    pub(crate) number: Option<(Number, u8)>,
+    /// It came from a peer and goes to others: it is acknowledged when it is on our disk, and not
+    /// when they have it. Two peers that pass things to each other would else wait for each other.
+    pub(crate) passing: bool,
+    /// It was retained before, and is told again.
+    pub(crate) old: bool,
     /// As QoS 0 before MQTT 5, and in it.
     encoded: [Vec<u8>; 2],
 }
@@ -41,6 +50,9 @@ impl Publication {
             for_peers: None,
             stamp: None,
             standing: None,
+            number: None,
+            passing: false,
+            old: false,
             encoded: [Vec::new(), Vec::new()],
         }
     }
@@ -53,6 +65,9 @@ impl Publication {
         self.for_peers = None;
         self.stamp = None;
         self.standing = None;
+        self.number = None;
+        self.passing = false;
+        self.old = false;
         self.encoded.iter_mut().for_each(Vec::clear);
     }
 
@@ -61,17 +76,25 @@ impl Publication {
         self.kept.get_or_insert_with(|| self.message.to_kept())
     }
 
-    /// The message as other peers get it, or for one group of one of them.
-    pub(crate) fn for_peers(&mut self, share: Option<&ByteString>) -> Arc<Message> {
-        if let Some(known) = self.for_peers.as_ref().filter(|_| share.is_none()) {
+    /// The message as other peers get it, or for one group of one of them, or to be brought on.
+    pub(crate) fn for_peers(&mut self, terms: &Terms) -> Arc<Message> {
+        let Terms { share, to, .. } = terms;
+        let alike = share.is_none() && to.is_empty();
+        if let Some(known) = self.for_peers.as_ref().filter(|_| alike) {
             return Arc::clone(known);
         }
         let by = self.standing.map(|since| (NodeName::clone(&self.message.by), since));
-        let share_text = share.map(ToString::to_string);
-        let envelope = Envelope { by, stamp: self.stamp.clone(), share: share_text };
+        let envelope = Envelope {
+            by,
+            stamp: self.stamp.clone(),
+            share: share.as_ref().map(ToString::to_string),
+            to: to.to_vec(),
+            number: self.number.clone(),
+            old: self.old,
+        };
         let properties = envelope.before(&self.message.properties);
         let message = Message { properties, ..self.message.clone() }.to_kept();
-        if share.is_none() {
+        if alike {
             self.for_peers = Some(Arc::clone(&message));
         }
         message

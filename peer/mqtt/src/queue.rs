@@ -271,6 +271,31 @@ impl Queue {
         }
     }
 
+    /// Takes out what may be sent elsewhere, and is said to have a way there: all but QoS 2 that
+    /// may have arrived.
+    pub(crate) fn take_movable(&mut self, has_way: impl Fn(&Message) -> bool) -> Vec<(u64, Item)> {
+        let mut moved = Vec::new();
+        for (place, slot) in (self.first..).zip(&mut self.slots) {
+            let movable = match slot {
+                Slot::Waiting(item) => has_way(&item.message),
+                Slot::Sent(item) => item.qos < Qos::ExactlyOnce && has_way(&item.message),
+                _ => false,
+            };
+            if movable
+                && let Slot::Waiting(item) | Slot::Sent(item) = std::mem::replace(slot, Slot::Over)
+            {
+                moved.push((place, item));
+            }
+        }
+        self.lose(moved.iter().map(|(_, item)| item.message.bytes()).sum());
+        if self.slots.iter().all(|slot| matches!(slot, Slot::Over)) {
+            self.first += self.slots.len() as u64;
+            self.slots.clear();
+            self.sent = 0;
+        }
+        moved
+    }
+
     fn find(&mut self, packet_id: PacketId) -> Option<(u64, &mut Slot)> {
         let front = u64::from(self::packet_id(self.first).get());
         let index = (u64::from(packet_id.get()) + IDS - front) % IDS;

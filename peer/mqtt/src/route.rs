@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytestring::ByteString;
+use shared::name::NodeName;
 
+use crate::chart::Ways;
 use crate::codec::{Options, Qos};
 use crate::journal::Journal;
+use crate::limits::RECEIVERS_MAX;
 use crate::message::SessionId;
 use crate::publication::Publication;
 use crate::receipt::Receipt;
@@ -43,6 +46,8 @@ pub(crate) enum From {
 pub(crate) struct Route {
     each: Vec<Target>,
     peers: Vec<Target>,
+    /// Whether some of them bring it on to others.
+    pub(crate) is_far: bool,
     /// Of each of these one.
     groups: BTreeMap<ByteString, Vec<Target>>,
 }
@@ -76,13 +81,15 @@ pub(crate) struct Spreading<'s> {
 }
 
 impl Route {
-    /// Finds the receivers of a topic.
-    pub(crate) fn find(topics: &Topics, topic: &str, from: From) -> Self {
+    /// Finds the receivers of a topic that have sessions here. One of a peer that there is another
+    /// way to takes nothing.
+    pub(crate) fn find(topics: &Topics, topic: &str, from: From, ways: &Ways) -> Self {
         let mut merged: BTreeMap<SessionId, Target> = BTreeMap::new();
         let mut groups: BTreeMap<ByteString, Vec<Target>> = BTreeMap::new();
         topics.matches(topic, |(_, id), subscriber| {
-            let kind = subscriber.session.kind;
-            if from == From::Peer && kind == Kind::Peer {
+            let session = &subscriber.session;
+            let elsewhere = || from == From::Peer || ways.next(&session.owner.identity).is_some();
+            if session.kind == Kind::Peer && elsewhere() {
                 return;
             }
             if let Some(shared) = &subscriber.shared {
@@ -96,7 +103,35 @@ impl Route {
         });
         let (peers, each) =
             merged.into_values().partition(|target| target.session.kind == Kind::Peer);
-        Self { each, peers, groups }
+        Self { each, peers, is_far: false, groups }
+    }
+
+    /// Adds peers that `session`'s peer brings it to.
+    pub(crate) fn add_far(&mut self, session: &Arc<Session>, mut to: Vec<NodeName>) {
+        // What it gets for itself, it gets with the rest.
+        let own = self.peers.iter().position(|target| target.session.id == session.id);
+        if let Some(own) = own {
+            self.peers.swap_remove(own);
+            if !to.contains(&session.owner.identity) {
+                to.push(NodeName::clone(&session.owner.identity));
+            }
+        }
+        self.is_far = true;
+        for part in to.chunks(RECEIVERS_MAX) {
+            self.peers.push(Target::far(session, part));
+        }
+    }
+
+    /// Adds a peer that has members of a group.
+    pub(crate) fn add_far_member(
+        &mut self,
+        session: &Arc<Session>,
+        node: &NodeName,
+        group: &ByteString,
+    ) {
+        self.is_far = true;
+        let target = Target::far(session, std::slice::from_ref(node));
+        self.groups.entry(group.clone()).or_default().push(target);
     }
 
     /// The groups that share it here.
@@ -117,8 +152,7 @@ impl Route {
             }
         }
         for session in all {
-            let qos = spreading.publication.message.qos;
-            let terms = Terms { qos, retain: true, ids: Box::default(), share: None };
+            let terms = Terms::to_peer(spreading.publication.message.qos, true);
             result.note(spreading.give(session, &terms));
         }
         result
@@ -160,7 +194,7 @@ impl Spreading<'_> {
         self.give(&target.session, &terms)
     }
 
-    fn give(&mut self, session: &Arc<Session>, terms: &Terms) -> Delivered {
+    pub(crate) fn give(&mut self, session: &Arc<Session>, terms: &Terms) -> Delivered {
         let delivered = session.deliver(self.publication, terms, self.receipt, self.journal);
         if delivered == Delivered::Full {
             self.full.push(Arc::clone(session));
@@ -170,7 +204,7 @@ impl Spreading<'_> {
 }
 
 impl Spread {
-    fn note(&mut self, delivered: Delivered) {
+    pub(crate) fn note(&mut self, delivered: Delivered) {
         self.taken |= matches!(delivered, Delivered::Taken | Delivered::Full);
         self.refused |= delivered == Delivered::Refused;
     }
@@ -187,10 +221,21 @@ impl Target {
             retain,
             ids: subscriber.id.into_iter().collect(),
             share: None,
+            to: Box::default(),
         };
         Self {
             session: Arc::clone(&subscriber.session),
             as_published: subscriber.options.retain_as_published,
+            plain: terms(false),
+            retained: terms(true),
+        }
+    }
+
+    fn far(session: &Arc<Session>, to: &[NodeName]) -> Self {
+        let terms = |retain| Terms { to: to.into(), ..Terms::to_peer(Qos::ExactlyOnce, retain) };
+        Self {
+            session: Arc::clone(session),
+            as_published: true,
             plain: terms(false),
             retained: terms(true),
         }
@@ -210,7 +255,7 @@ impl Target {
 
 /// The terms on which a retained message goes to a new subscription.
 pub(crate) fn retained_terms(options: Options, id: Option<u32>) -> Terms {
-    Terms { qos: options.qos, retain: true, ids: id.into_iter().collect(), share: None }
+    Terms { ids: id.into_iter().collect(), ..Terms::to_peer(options.qos, true) }
 }
 
 /// The quality of service that a subscription is granted.

@@ -151,6 +151,15 @@ pub(crate) struct Terms {
     pub(crate) ids: Box<[u32]>,
     /// To a peer: the group for one of whose members this is.
     pub(crate) share: Option<ByteString>,
+    /// To a peer: for whom it is brought there, if not for its own programs.
+    pub(crate) to: Box<[NodeName]>,
+}
+
+impl Terms {
+    /// How a peer gets a message that it did not ask for itself.
+    pub(crate) fn to_peer(qos: Qos, retain: bool) -> Self {
+        Self { qos, retain, ids: Box::default(), share: None, to: Box::default() }
+    }
 }
 
 /// What became of a message at one session.
@@ -194,14 +203,14 @@ impl Session {
         }
         let message = match self.kind {
             Kind::Client => Arc::clone(publication.kept()),
-            Kind::Peer => publication.for_peers(terms.share.as_ref()),
+            Kind::Peer => publication.for_peers(terms),
         };
         let ids = terms.ids.clone();
         let mut item = Item { message, qos, retain: terms.retain, ids, saved: false, hold: None };
         let lasts = inside.expiry_s > 0;
         let hold = lasts.then(|| receipt.get_or_insert_default().hold());
-        // What a linked peer is about to acknowledge need not be on our disk first.
-        if self.kind == Kind::Peer && inside.online.is_some() {
+        // What a linked peer is about to acknowledge need not be on our disk, if it began here.
+        if self.kind == Kind::Peer && inside.online.is_some() && !publication.passing {
             item.hold = hold;
             inside.queue.push(item);
         } else if lasts {
@@ -344,7 +353,7 @@ impl Inside {
             }
             online.out.extend_from_slice(bytes);
         } else if kind == Kind::Peer {
-            let message = publication.for_peers(terms.share.as_ref());
+            let message = publication.for_peers(terms);
             write(online, &message, terms, publication.expiry_s());
         } else {
             write(online, &publication.message, terms, publication.expiry_s());

@@ -10,7 +10,7 @@ use shared::policy::{Filter, is_topic};
 use crate::limits::LEVELS_MAX;
 
 /// What precedes the group of a shared subscription.
-const SHARE: &str = "$share/";
+pub(crate) const SHARE: &str = "$share/";
 
 /// One filter of a SUBSCRIBE, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use shared::time::{Now, Tick};
+use shared::time::{Now, Tick, Timestamp};
 
-use crate::broker::{Broker, DIGEST, PEER_CLIENT, TAKEN};
+use crate::broker::{Broker, DIGEST, HEADS, LINK_STATE, PEER_CLIENT, TAKEN};
 use crate::client::State;
 use crate::codec::{
     Ack, ConnAck, Connect, Decoder, Options, Packet, PacketId, Publish, Qos, Reason,
@@ -39,6 +39,8 @@ pub struct Heard(Arc<Mutex<BTreeSet<PacketId>>>);
 pub struct Uplink {
     broker: Arc<Broker>,
     peer: Arc<Identity>,
+    /// Since when its certificate is valid.
+    valid: Timestamp,
     decoder: Decoder,
     heard: Heard,
     replies: Vec<u8>,
@@ -55,6 +57,9 @@ pub struct Uplink {
     receipt: Option<Arc<Receipt>>,
     digest_due: Option<Tick>,
     ask_due: Option<Tick>,
+    /// Up to which changes of the chart the neighbour was told.
+    edition: u64,
+    announce_due: Option<Tick>,
     /// Sessions that do not keep up, and since when they are waited for.
     full: Vec<Arc<Session>>,
     full_since: Option<Tick>,
@@ -66,12 +71,13 @@ pub struct Uplink {
 impl Uplink {
     /// Says CONNECT to the peer at the other end of a link.
     #[must_use]
-    pub fn new(broker: Arc<Broker>, peer: Arc<Identity>, heard: Heard) -> Self {
+    pub fn new(broker: Arc<Broker>, peer: Arc<Identity>, valid: Timestamp, heard: Heard) -> Self {
         let mut replies = Vec::new();
         encode(&Packet::Connect(Box::new(greeting())), Version::V5, &mut replies);
         Self {
             broker,
             peer,
+            valid,
             decoder: Decoder::client(Version::V5),
             heard,
             replies,
@@ -86,6 +92,8 @@ impl Uplink {
             receipt: None,
             digest_due: None,
             ask_due: None,
+            edition: 0,
+            announce_due: None,
             full: Vec::new(),
             full_since: None,
             taken_bytes: 0,
@@ -153,6 +161,7 @@ impl Uplink {
             self.heard().clear();
         }
         self.connection = self.broker.interest.connected(&self.peer.name);
+        self.broker.hear_neighbour(&self.peer.name, self.connection);
         self.digest_due = Some(now.tick);
     }
 
@@ -163,8 +172,8 @@ impl Uplink {
     fn take(&mut self, publish: Publish, now: Now) {
         let (qos, dup) = (publish.qos, publish.dup);
         let Some(packet_id) = publish.packet_id else {
-            let full = &mut self.full;
-            self.broker.take_from_peer(&self.peer, publish, &mut None, full, now.wall);
+            let Self { broker, peer, valid, full, .. } = self;
+            broker.take_from_peer((peer, *valid), publish, &mut None, full, now.wall);
             return;
         };
         let again = {
@@ -177,8 +186,8 @@ impl Uplink {
         let reason = if again {
             Reason::Success
         } else {
-            let Self { broker, peer, receipt, full, .. } = self;
-            broker.take_from_peer(peer, publish, receipt, full, now.wall)
+            let Self { broker, peer, valid, receipt, full, .. } = self;
+            broker.take_from_peer((peer, *valid), publish, receipt, full, now.wall)
         };
         // What cannot be taken is not sent again and again: it is counted where it was refused.
         let reason = if reason.is_error() { Reason::Success } else { reason };
@@ -219,10 +228,13 @@ impl Uplink {
         }
         if self.welcome && !self.over {
             self.ask(waker, now.tick);
+            self.chart(waker, now);
             if self.digest_due.is_some_and(|due| due <= now.tick) {
                 self.digest_due = Some(now.tick.plus_ms(DIGEST_MS));
                 let digest = self.broker.digest();
                 self.tell(DIGEST, digest);
+                let heads = self.broker.heads();
+                self.tell(HEADS, heads);
             }
             if self.taken_bytes - self.confirmed_bytes >= PEER_WINDOW_BYTES as u64 / 4 {
                 self.confirmed_bytes = self.taken_bytes;
@@ -271,6 +283,20 @@ impl Uplink {
         }
     }
 
+    /// Says what changed of our own links and wishes, and what it has not heard of others'.
+    fn chart(&mut self, waker: &Waker, now: Now) {
+        let edition = self.broker.edition() + self.told;
+        let due = self.announce_due.is_some_and(|due| due <= now.tick);
+        if edition == self.edition && !due {
+            return;
+        }
+        self.edition = edition;
+        self.announce_due = self.broker.announce(now);
+        for sealed in self.broker.news_for(&self.peer.name, waker) {
+            self.tell(LINK_STATE, sealed);
+        }
+    }
+
     fn packet_id(&mut self) -> PacketId {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         PacketId::new(self.next_id).unwrap_or(PacketId::MIN)
@@ -297,13 +323,14 @@ impl Uplink {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
         let held = self.full_since.map(|since| since.plus_ms(HOLD_MS));
-        [self.digest_due, self.ask_due, held].into_iter().flatten().min()
+        [self.digest_due, self.ask_due, self.announce_due, held].into_iter().flatten().min()
     }
 
     /// The link ended.
     pub fn handle_closed(&mut self) {
         self.over = true;
         self.broker.interest.disconnected(&self.peer.name, self.connection);
+        self.broker.lose_neighbour(&self.peer.name, self.connection);
     }
 }
 

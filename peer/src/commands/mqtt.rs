@@ -30,6 +30,14 @@ pub(super) fn status(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {
         return desk.out.json(&status).map_err(output);
     }
     headline(desk, &status)?;
+    if !status.ways.is_empty() {
+        let mut table = Table::new(&["PEER", "NEXT", "STATE", "FILTERS"]);
+        for way in &status.ways {
+            let state = if way.reachable { "reachable" } else { "away" };
+            table.row([&way.node, &way.next, state, &way.filter_count.to_string()]);
+        }
+        table.print(&desk.out).map_err(output)?;
+    }
     if status.sessions.is_empty() {
         return Ok(());
     }

@@ -13,8 +13,12 @@ pub struct MqttStatus {
     pub sessions: Vec<SessionStatus>,
     /// Filters that other peers are asked for.
     pub interest: usize,
+    /// Peers that this one has no link with, and the way to each.
+    pub ways: Vec<WayStatus>,
     /// Messages that other peers brought.
     pub carried: u64,
+    /// Messages to peers further off that nobody could bring nearer.
+    pub lost: u64,
     /// Retained messages.
     pub retained: usize,
     /// PUBLISH packets that came from clients.
@@ -36,6 +40,19 @@ pub struct DoorStatus {
     pub kind: String,
     /// `HOST:PORT`, or a path.
     pub address: String,
+}
+
+/// The way to one peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayStatus {
+    /// Which peer.
+    pub node: String,
+    /// The linked peer that its messages go to next.
+    pub next: String,
+    /// Whether the way leads to it now; if not, its messages wait at its end.
+    pub reachable: bool,
+    /// How many filters it said that it wants.
+    pub filter_count: usize,
 }
 
 /// One session.

@@ -432,7 +432,13 @@ impl<F: Fabric> Driver<F> {
             Ok(what) => {
                 self.telling.reloaded(&what);
                 if let Some(mqtt) = &self.mqtt {
-                    mqtt.set_attributes(self.reloader.attributes(), &self.node.policy());
+                    match self.reloader.signer() {
+                        Ok(signer) => {
+                            let policy = self.node.policy();
+                            mqtt.set_identity(self.reloader.attributes(), &policy, signer);
+                        }
+                        Err(fault) => self.telling.not_reloaded(&fault),
+                    }
                 }
                 self.reload_bridges();
             }

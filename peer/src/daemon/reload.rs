@@ -83,6 +83,11 @@ impl Reloader {
         self.take(identity, cert, node, now).map(Some)
     }
 
+    /// Signs as the node does now.
+    pub(super) fn signer(&self) -> Result<Signer, Fault> {
+        signer(&self.bundle)
+    }
+
     /// Takes an identity that was handed over.
     pub(super) fn replace(
         &mut self,

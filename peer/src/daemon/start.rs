@@ -277,6 +277,7 @@ impl Parts {
             run,
             folder: bundle.paths.folder().to_owned(),
             policy: &node.policy(),
+            signer: signer(bundle)?,
             verifier: Arc::clone(&bundle.verifier),
             listener: Arc::clone(&self.listener),
             plans: Plans {

@@ -13,6 +13,7 @@ mod caller;
 mod disk;
 mod doors;
 mod guests;
+mod notary;
 mod peering;
 mod serve;
 mod status;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use host::clock::Clock;
 use host::fault::Fault;
 use mqtt::{Broker, Identity, Rights, Settings};
+use peer_core::Signer;
 use shared::cert::Attributes;
 use shared::name::NodeName;
 use shared::policy::Policy;
@@ -40,6 +42,7 @@ use crate::limits::MQTT_STRANGERS_MAX;
 use bridge::Bridges;
 use disk::Disk;
 use guests::Guests;
+use notary::NodeNotary;
 use peering::Peers;
 
 pub(crate) use bridge::Plans;
@@ -67,6 +70,8 @@ pub(crate) struct Opening<'o> {
     pub(crate) folder: PathBuf,
     /// The policy that holds.
     pub(crate) policy: &'o Policy,
+    /// Signs what this peer says of its links.
+    pub(crate) signer: Signer,
     /// Judges certificates.
     pub(crate) verifier: Arc<Verifier>,
     /// Shakes hands.
@@ -120,6 +125,8 @@ impl Endpoint {
         };
         let broker = Arc::new(Broker::new(settings, rights));
         let verifier = Arc::clone(&opening.verifier);
+        let notary = NodeNotary { signer: opening.signer, verifier: Arc::clone(&verifier) };
+        broker.set_notary(Arc::new(notary));
         broker.set_barred(Box::new(move |name, since| is_out(&verifier, name, since)));
         let disk = Disk::open(&opening.folder.join("mqtt.redb"))?;
         disk.recall(&broker, opening.clock.now().wall)?;
@@ -161,8 +168,10 @@ impl Endpoint {
         self.bridges.status(self.shared.clock.now())
     }
 
-    /// Our certificate says something else of us now.
-    pub(crate) fn set_attributes(&self, attributes: &Attributes, policy: &Policy) {
+    /// We have another certificate, which may say something else of us.
+    pub(crate) fn set_identity(&self, attributes: &Attributes, policy: &Policy, signer: Signer) {
+        let verifier = Arc::clone(&self.shared.verifier);
+        self.broker.set_notary(Arc::new(NodeNotary { signer, verifier }));
         let name = Arc::clone(&self.shared.own().name);
         let own = Arc::new(Identity { name, attributes: attributes.clone() });
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = own;

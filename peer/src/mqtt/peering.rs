@@ -66,7 +66,7 @@ impl Endpoint {
             bridge: false,
         };
         let client = Client::new(Arc::clone(&broker), door, clock.now());
-        let uplink = Uplink::new(broker, identity, heard);
+        let uplink = Uplink::new(broker, identity, member.cert.not_before, heard);
         let (ours, below) = tokio::io::duplex(MQTT_PIPE_BYTES);
         let (theirs, beneath) = tokio::io::duplex(MQTT_PIPE_BYTES);
         let (read_ours, write_ours) = tokio::io::split(below);

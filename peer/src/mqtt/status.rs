@@ -1,10 +1,10 @@
 //! The endpoint as people see it. What clients chose is escaped here, once.
 
 use host::terminal::escape;
-use mqtt::SessionView;
+use mqtt::{SessionView, WayView};
 
 use super::Endpoint;
-use crate::control::mqtt::{DoorStatus, MqttStatus, SessionStatus};
+use crate::control::mqtt::{DoorStatus, MqttStatus, SessionStatus, WayStatus};
 use crate::limits::MQTT_SESSIONS_SHOWN;
 
 impl Endpoint {
@@ -19,6 +19,8 @@ impl Endpoint {
             doors: doors.collect(),
             session_count: self.broker.session_count(),
             sessions: self.broker.views(MQTT_SESSIONS_SHOWN).into_iter().map(session).collect(),
+            ways: self.broker.ways(MQTT_SESSIONS_SHOWN).into_iter().map(way).collect(),
+            lost: counters.lost.get(),
             interest: self.broker.interest_count(),
             carried: counters.carried.get(),
             retained: self.broker.retained_count(),
@@ -29,6 +31,11 @@ impl Endpoint {
             slowed: counters.slowed.get(),
         }
     }
+}
+
+fn way(view: WayView) -> WayStatus {
+    let WayView { node, next, reachable, filter_count } = view;
+    WayStatus { node, next, reachable, filter_count }
 }
 
 fn session(view: SessionView) -> SessionStatus {

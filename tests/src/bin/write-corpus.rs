@@ -15,14 +15,15 @@ use shared::join::{
     self, Answer, Failure, JoinRequest, JoinString, KnownPeer, RenewRequest, Secret, TimeThere,
 };
 use shared::key::{Algorithm, PrivateKey};
+use shared::link_state::LinkState;
 use shared::name::{Label, NetworkName, NodeName};
 use shared::policy::{Effect, Grant, Policy, Quota, Rates, Rule, Selector};
 use shared::receipt::Receipt as SaidReceipt;
 use shared::shown::Shown;
 use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Broadcast, BroadcastId, Hop, Item, Message, Number, Pack, Page, Post, Priority,
-    Receipt, Renewal, Spoken, Taken, Told, Trace, Verdict,
+    Ack, Body, Broadcast, BroadcastId, Greeting, Hop, Item, Message, Number, Pack, Page, Post,
+    Priority, Receipt, Renewal, Spoken, Taken, Told, Trace, Verdict,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -54,6 +55,7 @@ fn main() {
     seed("feed_file", &[&read("mesh.feed")]);
     let greeting = raw::greeting(&alice, 1);
     seed("presence", &[&greeting.presence]);
+    seed("link_state", &[&link_state(&alice)]);
     let kept = [greeting.presence.clone(), raw::greeting(&bob, 2).presence];
     seed("policy", &[&policy(&network), &policy_of_everything().to_bytes()]);
     signed();
@@ -71,6 +73,12 @@ fn main() {
         }
     }
     seed_at("statement", 99, &greeting.presence);
+    frames(greeting);
+    seed("spoken", &[&spoken()]);
+}
+
+/// One frame of each kind, and all in a row.
+fn frames(greeting: Greeting) {
     let node = NodeName::parse("alice").unwrap();
     let bodies = [
         Body::Hello(greeting.clone()),
@@ -100,7 +108,6 @@ fn main() {
     seed_at("frame", 99, &frames.concat());
     posts().iter().zip(40..).for_each(|(frame, at)| seed_at("frame", at, frame));
     carried().iter().zip(50..).for_each(|(frame, at)| seed_at("frame", at, frame));
-    seed("spoken", &[&spoken()]);
 }
 
 /// What programs say: those of MQTT, and clocks.
@@ -209,6 +216,21 @@ fn policy_of_everything() -> Policy {
 fn signed() {
     seed("receipt", &[&receipt().to_bytes()]);
     seed("shown", &[&shown().to_bytes()]);
+}
+
+fn link_state(of: &Credentials) -> Vec<u8> {
+    let state = LinkState {
+        node: NodeName::parse("alice").unwrap(),
+        boot: 1,
+        sequence: 2,
+        at: Timestamp::from_s(3),
+        links: vec![NodeName::parse("bob").unwrap()],
+        wishes: vec!["plant/+/t".to_owned(), "$share/g/job/#".to_owned()],
+    };
+    let chain: Vec<&[u8]> = of.chain.iter().map(Vec::as_slice).collect();
+    let network = NetworkName::parse("mesh.example").unwrap();
+    let key = PrivateKey::from_pkcs8(&of.key).unwrap();
+    state.sign(&network, &key, &chain).unwrap()
 }
 
 fn receipt() -> SaidReceipt {

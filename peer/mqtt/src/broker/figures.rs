@@ -1,5 +1,7 @@
 //! What the hall says of itself: `$SYS`, and the status for people.
 
+use shared::name::NodeName;
+
 use super::Broker;
 use crate::limits::FILTERS_SHOWN;
 use crate::session::Session;
@@ -38,6 +40,19 @@ pub struct SessionView {
     pub expiry_s: u32,
 }
 
+/// The way to a peer that we have no link with, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayView {
+    /// Which peer.
+    pub node: String,
+    /// The linked peer that brings things nearer to it.
+    pub next: String,
+    /// Whether the way leads there now; if not, that is where its messages wait.
+    pub reachable: bool,
+    /// How many filters it said that it wants.
+    pub filter_count: usize,
+}
+
 impl Broker {
     /// Topics of `$SYS` with their values.
     #[must_use]
@@ -70,6 +85,20 @@ impl Broker {
     pub fn views(&self, max: usize) -> Vec<SessionView> {
         let all: Vec<_> = self.sessions().by_owner.values().take(max).cloned().collect();
         all.iter().map(|session| view(session)).collect()
+    }
+
+    /// The ways to peers that we have no link with.
+    #[must_use]
+    pub fn ways(&self, max: usize) -> Vec<WayView> {
+        let chart = self.chart();
+        let ways = chart.ways();
+        let view = |(node, next): (&NodeName, &NodeName)| WayView {
+            node: node.to_string(),
+            next: next.to_string(),
+            reachable: ways.reachable.contains(node),
+            filter_count: chart.wish_count(node),
+        };
+        ways.all().take(max).map(view).collect()
     }
 
     /// How many filters other peers are asked for.

@@ -18,7 +18,7 @@ use crate::message::Message;
 use crate::publication::Publication;
 use crate::receipt::Receipt;
 use crate::retained::Retained;
-use crate::route::{From, Spreading};
+use crate::route::{From, Spread, Spreading};
 use crate::session::{Kind, Session, Terms};
 
 /// The identifier of a peer's session at another; no program may have it.
@@ -64,9 +64,10 @@ impl Broker {
     }
 
     /// Takes what another peer brings: whoever said it and the peer itself must both be allowed to.
+    /// What names other peers is brought nearer to these.
     pub(crate) fn take_from_peer(
         &self,
-        carrier: &Identity,
+        (carrier, valid): (&Identity, Timestamp),
         publish: Publish,
         receipt: &mut Option<Arc<Receipt>>,
         full: &mut Vec<Arc<Session>>,
@@ -77,11 +78,11 @@ impl Broker {
             return Reason::ProtocolError;
         };
         let group = envelope.group();
-        let (by, since) = match envelope.by {
-            Some((by, since)) => (Arc::new(by), Some(since)),
-            None => (Arc::clone(&carrier.name), None),
+        let (by, since) = match &envelope.by {
+            Some((by, since)) => (Arc::new(by.clone()), *since),
+            None => (Arc::clone(&carrier.name), valid),
         };
-        let out = since.is_some_and(|since| self.is_barred(&by, since));
+        let out = envelope.by.is_some() && self.is_barred(&by, since);
         if out || publish.topic.starts_with('$') || !self.may_carry(carrier, &publish.topic) {
             self.counters.denied.add(1);
             return Reason::NotAuthorized;
@@ -96,13 +97,20 @@ impl Broker {
             by,
             from: None,
         };
+        let (me, to) = (&self.settings.node, envelope.to);
+        let here = to.is_empty() || to.contains(me);
+        let new = here && envelope.number.as_ref().is_none_or(|(number, _)| self.is_new(number));
+        if here && !new {
+            self.counters.again.add(1);
+        }
         let route = self.route(&message.topic, From::Peer);
         let mut publication = Publication::new(message, now);
-        publication.standing = since;
+        publication.standing = Some(since);
         publication.stamp = envelope.stamp;
-        if publication.stamp.is_some() && publication.message.retain {
-            self.retain(&mut publication, receipt);
-        }
+        publication.number = envelope.number;
+        publication.old = envelope.old;
+        publication.passing = true;
+        let peers = if new { self.shelve(carrier, &mut publication, receipt) } else { None };
         let mut spreading = Spreading {
             publication: &mut publication,
             receipt,
@@ -110,12 +118,43 @@ impl Broker {
             journal: &self.journal,
             turn: &self.turn,
         };
-        let spread = match &group {
-            Some(group) => route.share(group, &mut spreading),
-            // No peer is given what another brought.
-            None => route.spread(&mut spreading, &[]),
+        let mut spread = match (&group, &peers) {
+            _ if !new => Spread::default(),
+            (Some(group), _) => route.share(group, &mut spreading),
+            (None, Some(peers)) => route.spread(&mut spreading, peers),
+            (None, None) => Spread::default(),
         };
+        let onward: Vec<NodeName> = to.into_iter().filter(|node| node != me).collect();
+        if !onward.is_empty() {
+            spread = spread.and(self.bring(onward, group.as_ref(), &mut spreading));
+        }
         if spread.refused { Reason::QuotaExceeded } else { Reason::Success }
+    }
+
+    /// Retains what came from another peer, if it is to be; gives the peers that get it from us, or
+    /// nothing if nobody here is to hear of it.
+    fn shelve(
+        &self,
+        carrier: &Identity,
+        publication: &mut Publication,
+        receipt: &mut Option<Arc<Receipt>>,
+    ) -> Option<Vec<Arc<Session>>> {
+        let topic = publication.message.topic.clone();
+        let Some(stamp) = publication.stamp.clone().filter(|_| publication.message.retain) else {
+            return Some(Vec::new());
+        };
+        let known = self.shelf().get(&topic).map(|retained| retained.stamp.clone());
+        if known.as_ref() == Some(&stamp) {
+            return None;
+        }
+        self.retain(publication, receipt);
+        let later = known.is_none_or(|known| known < stamp);
+        match (later, publication.old) {
+            (true, _) => Some(self.readers_beyond(&carrier.name, &topic)),
+            // It was overtaken on its way, and is heard all the same.
+            (false, false) => Some(Vec::new()),
+            (false, true) => None,
+        }
     }
 
     fn may_carry(&self, carrier: &Identity, topic: &str) -> bool {
@@ -198,8 +237,8 @@ impl Broker {
         // Its standing was looked at when it was taken.
         publication.standing = foreign.then_some(now);
         publication.stamp = Some(retained.stamp);
-        let qos = Qos::AtLeastOnce;
-        let terms = Terms { qos, retain: true, ids: Box::default(), share: None };
+        publication.old = true;
+        let terms = Terms::to_peer(Qos::AtLeastOnce, true);
         session.deliver(&mut publication, &terms, &mut None, &self.journal);
     }
 

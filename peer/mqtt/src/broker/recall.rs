@@ -45,7 +45,7 @@ impl Broker {
                 };
                 self.shelf().put(&topic, Retained { message, stamp: row.stamp }, now).ok()
             }
-            Table::Post | Table::Peers => Some(()),
+            Table::Chart => self.recall_link_state(value, now),
         }
     }
 
@@ -73,6 +73,9 @@ impl Broker {
         let session = sessions.add(id, owner, kind, inside);
         sessions.look_at(id, over);
         drop(sessions);
+        if kind == Kind::Peer {
+            self.chart().hold(&session.owner.identity, &self.settings.node);
+        }
         let kept: Vec<_> = session.lock().subscriptions.values().cloned().collect();
         let mut topics = self.topics_mut();
         for subscription in kept {

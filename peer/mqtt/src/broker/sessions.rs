@@ -7,13 +7,13 @@ use bytestring::ByteString;
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
-use super::{Broker, Sessions};
+use super::{Broker, PEER_CLIENT, Sessions};
 use crate::codec::{Connect, Options, Reason, RetainHandling};
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key};
 use crate::limits::{
-    ALIAS_MAX, PACKET_BYTES_MAX, PEER_QUEUE_BYTES, SESSION_EXPIRY_MAX_S, SUBSCRIPTIONS_ALL_MAX,
-    SUBSCRIPTIONS_MAX, WINDOW_MAX,
+    ALIAS_MAX, PACKET_BYTES_MAX, PEER_EXPIRY_S, PEER_QUEUE_BYTES, SESSION_EXPIRY_MAX_S,
+    SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX, WINDOW_MAX,
 };
 use crate::message::Message;
 use crate::publication::Publication;
@@ -100,9 +100,9 @@ impl Broker {
             by: Arc::clone(&identity.name),
             from: None,
         });
-        {
+        let unjudged = {
             let mut inside = session.lock();
-            inside.identity = Some(Arc::clone(identity));
+            let before = inside.identity.replace(Arc::clone(identity));
             inside.will = own.map(|message| (will_delay(connect), message.to_kept()));
             inside.online = Some(online(connection, connect));
             inside.queue.rewind();
@@ -111,12 +111,39 @@ impl Broker {
             inside.left = None;
             inside.since = now;
             self.save(&session, &mut inside);
-        }
+            present && before.is_none()
+        };
         drop(sessions);
+        if unjudged {
+            self.judge_waiting(&session, identity);
+        }
+        if kind == Kind::Peer {
+            self.peer_linked(&identity.name);
+        }
         if let Some((session, will)) = will {
             self.publish_will(&session, &will, now);
         }
         Ok(Opened { session, connection, present, expiry_s })
+    }
+
+    /// A session for a peer that never had a connection here, as if it had left when it was heard
+    /// of last.
+    pub(super) fn keep_session(&self, node: &NodeName, heard: Timestamp) -> Option<Arc<Session>> {
+        let mut sessions = self.sessions();
+        if sessions.by_id.len() >= self.settings.bounds.sessions {
+            return None;
+        }
+        let client = ByteString::from_static(PEER_CLIENT);
+        let session = sessions.make(Owner { identity: Arc::new(node.clone()), client }, Kind::Peer);
+        let mut inside = session.lock();
+        inside.expiry_s = PEER_EXPIRY_S;
+        inside.bytes_max = self.queue_bytes(Kind::Peer);
+        inside.left = Some(heard);
+        inside.since = heard;
+        self.save(&session, &mut inside);
+        drop(inside);
+        sessions.look_at(session.id, heard.plus_s(i64::from(PEER_EXPIRY_S)));
+        Some(session)
     }
 
     /// The connection that has the session loses it; gives the will that is due.
@@ -169,7 +196,7 @@ impl Broker {
             session.spill(&mut inside, &self.journal);
         }
         let will = inside.will.take().filter(|_| how == Leaving::Broken);
-        let expiry_s = inside.expiry_s;
+        let (expiry_s, ended) = (inside.expiry_s, inside.ended);
         self.save(session, &mut inside);
         drop(inside);
         held.into_iter().for_each(std::task::Waker::wake);
@@ -189,6 +216,9 @@ impl Broker {
             sessions.look_at(session.id, now.plus_s(i64::from(expiry_s)));
         }
         drop(sessions);
+        if session.kind == Kind::Peer {
+            self.peer_left(&session.owner.identity, !ended, now);
+        }
         if let Some(message) = fired {
             self.publish_will(session, &message, now);
         }
@@ -216,6 +246,9 @@ impl Broker {
         }
         inside.queue = crate::queue::Queue::default();
         drop(inside);
+        if session.kind == Kind::Peer {
+            self.chart().let_go(&session.owner.identity, &self.settings.node);
+        }
         if !subscriptions.is_empty() {
             let mut topics = self.topics_mut();
             for kept in subscriptions.values() {
@@ -388,6 +421,8 @@ impl Broker {
             session.end_connection(Reason::AdministrativeAction);
             self.end(&mut sessions, session);
         }
+        drop(sessions);
+        self.uncharted(name, now);
         theirs.len()
     }
 }

@@ -29,13 +29,15 @@ impl Broker {
         self.sessions().due.first().map(|(at, _)| *at)
     }
 
-    /// Time has passed: wills that waited are published, sessions that nobody took up again end.
+    /// Time has passed: wills that waited are published, sessions that nobody took up again end,
+    /// ways to peers further off open.
     pub fn handle_timeout(&self, now: Timestamp) {
         while let Some(due) = self.take_due(now) {
             if let Some((session, will)) = due {
                 self.publish_will(&session, &will, now);
             }
         }
+        self.rechart(now);
     }
 
     /// The next thing that is due; a will, or the end of a session, which brings its will.

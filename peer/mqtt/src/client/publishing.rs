@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use shared::time::{Now, Tick, Timestamp};
 
 use super::{Open, Owed, Said, Stop, stop};
-use crate::broker::{Broker, DIGEST, TAKEN};
+use crate::broker::{Broker, DIGEST, HEADS, LINK_STATE, TAKEN};
 use crate::codec::{Ack, Packet, Publish, Qos, Reason, encode};
 use crate::journal::{Change, Table, key};
 use crate::limits::{ALIAS_MAX, RECEIVE_MAX};
@@ -153,6 +153,8 @@ impl Open {
         match &*publish.topic {
             _ if publish.qos != Qos::AtMostOnce => return Err(wrong),
             DIGEST => broker.answer_digest(&self.session, &publish.payload, now),
+            HEADS if broker.hear_heads(&self.identity.name, &publish.payload) => {}
+            LINK_STATE if broker.hear_link_state(&self.identity.name, &publish.payload, now) => {}
             TAKEN => {
                 let octets = publish.payload.as_ref().try_into().map_err(|_| wrong)?;
                 let taken = u64::from_be_bytes(octets);

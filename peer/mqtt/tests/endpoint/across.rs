@@ -5,70 +5,11 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 use mqtt::codec::{Packet, Publish, Qos, Reason};
-use mqtt::{Client, Door, Heard, State, Uplink};
+use mqtt::{Client, Door, Heard, State};
 use shared::policy::{Effect, Filter, Grant, Policy, Rule, Selector};
-use shared::time::Timestamp;
 
+use crate::links::Link;
 use crate::rig::{Rig, at, identity, kept, lasting, message, name, plain, rights};
-
-/// The link of two peers, MQTT in both directions.
-struct Link {
-    ends: [(Client, Uplink, [BytesMut; 2]); 2],
-    /// What is on its way: for each end what its client and its uplink are to read.
-    frozen: bool,
-}
-
-impl Link {
-    fn new(one: &Rig, other: &Rig, heard: [&Heard; 2]) -> Self {
-        let end = |rig: &Rig, peer: &Rig, heard: &Heard| {
-            let who = identity(peer.broker.node().as_str());
-            let since = Some(Timestamp::from_s(1));
-            let door = Door {
-                identity: Arc::clone(&who),
-                users: Arc::default(),
-                since,
-                peer: true,
-                bridge: false,
-            };
-            let client = Client::new(Arc::clone(&rig.broker), door, rig.now);
-            let uplink = Uplink::new(Arc::clone(&rig.broker), who, heard.clone());
-            (client, uplink, [BytesMut::new(), BytesMut::new()])
-        };
-        let ends = [end(one, other, heard[0]), end(other, one, heard[1])];
-        Self { ends, frozen: false }
-    }
-
-    /// Carries octets until nobody has anything to say.
-    fn carry(&mut self, rigs: [&Rig; 2]) {
-        while !self.frozen {
-            let mut moved = false;
-            for (at, rig) in rigs.iter().enumerate() {
-                let now = rig.now;
-                let (client, uplink, [to_client, to_uplink]) = &mut self.ends[at];
-                client.handle_bytes(to_client, now);
-                uplink.handle_bytes(to_uplink, now);
-                uplink.resume(to_uplink, Waker::noop(), now);
-                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-                assert_eq!(client.fill(&mut ours, Waker::noop(), now), State::Open);
-                assert_eq!(uplink.fill(&mut theirs, Waker::noop(), now), State::Open);
-                moved |= !ours.is_empty() || !theirs.is_empty();
-                let other = &mut self.ends[1 - at].2;
-                other[1].extend_from_slice(&ours);
-                other[0].extend_from_slice(&theirs);
-            }
-            if !moved {
-                return;
-            }
-        }
-    }
-
-    fn broken(self, rigs: [&Rig; 2]) {
-        for ((mut client, mut uplink, _), rig) in self.ends.into_iter().zip(rigs) {
-            client.handle_closed(rig.now);
-            uplink.handle_closed();
-        }
-    }
-}
 
 struct Pair {
     alice: Rig,

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod across;
+mod beyond;
 mod bridging;
 mod connecting;
 mod delivering;
 mod denied;
 mod lasting;
+mod links;
 mod quotas;
 mod retaining;
 mod rig;

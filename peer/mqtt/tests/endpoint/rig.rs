@@ -10,8 +10,9 @@ use mqtt::codec::{
     SubAck, Subscribe, Unsubscribe, Version, encode,
 };
 use mqtt::journal::{Change, Table};
-use mqtt::{Bounds, Broker, Client, Door, Identity, Rights, Settings, State};
+use mqtt::{Bounds, Broker, Client, Door, Identity, Notary, Rights, Settings, State};
 use shared::cert::Attributes;
+use shared::link_state::LinkState;
 use shared::name::NodeName;
 use shared::policy::{Policy, Who};
 use shared::time::{Now, Tick, Timestamp};
@@ -34,9 +35,12 @@ impl Disk {
         self.0.lock().unwrap().clone()
     }
 
-    fn take(&self, broker: &Broker) {
+    /// Says whether there was anything.
+    fn take(&self, broker: &Broker) -> bool {
         let mut rows = self.0.lock().unwrap();
+        let mut any = false;
         while let Some(group) = broker.journal.take() {
+            any = true;
             for (row, change) in group.changes {
                 match change {
                     Change::Added(value) | Change::Put(value) => drop(rows.insert(row, value)),
@@ -44,6 +48,7 @@ impl Disk {
                 }
             }
         }
+        any
     }
 }
 
@@ -60,6 +65,23 @@ pub(crate) fn rights(policy: &Policy, node: &str) -> Rights {
     Rights::new(policy, Who { node: &node, attributes: &attributes })
 }
 
+/// Here everybody is honest about himself.
+struct Honest;
+
+impl Notary for Honest {
+    fn sign(&self, state: &LinkState) -> Option<Vec<u8>> {
+        minicbor::to_vec(state).ok()
+    }
+
+    fn verify(&self, sealed: &[u8], now: Timestamp) -> Option<LinkState> {
+        self.peek(sealed).filter(|state| !state.is_over(now))
+    }
+
+    fn peek(&self, sealed: &[u8]) -> Option<LinkState> {
+        minicbor::decode(sealed).ok()
+    }
+}
+
 pub(crate) const START: Timestamp = Timestamp::from_s(1_000_000);
 
 impl Rig {
@@ -70,6 +92,7 @@ impl Rig {
     pub(crate) fn of(node: &str, bounds: Bounds) -> Self {
         let settings = Settings { node: name(node), run: 7, bounds, purge_retained: true };
         let broker = Arc::new(Broker::new(settings, rights(&Policy::built_in(), node)));
+        broker.set_notary(Arc::new(Honest));
         let now = Now { tick: Tick::from_ms(1_000), wall: START };
         Self { broker, now, disk: Disk::default() }
     }
@@ -86,9 +109,9 @@ impl Rig {
         next
     }
 
-    /// The disk takes what has gathered.
-    pub(crate) fn sync(&mut self) {
-        self.disk.take(&self.broker);
+    /// The disk takes what has gathered; says whether anything had.
+    pub(crate) fn sync(&mut self) -> bool {
+        self.disk.take(&self.broker)
     }
 
     /// Time passes.
@@ -101,11 +124,20 @@ impl Rig {
 
     /// A connection of somebody, before it says anything.
     pub(crate) fn door(&self, who: &str) -> Line {
+        self.line(who, false)
+    }
+
+    /// The same over a link.
+    pub(crate) fn peer_door(&self, who: &str) -> Line {
+        self.line(who, true)
+    }
+
+    fn line(&self, who: &str, peer: bool) -> Line {
         let door = Door {
             identity: identity(who),
             users: Arc::default(),
             since: None,
-            peer: false,
+            peer,
             bridge: false,
         };
         let client = Client::new(Arc::clone(&self.broker), door, self.now);
