@@ -208,18 +208,38 @@ fn what_is_retained_is_retained_at_the_other_side() {
     assert_eq!(retained(&mut look), all);
 }
 
+/// A Mosquitto that keeps on its disk what it has when it is stopped.
+fn keeping(network: &Network) -> Option<Engine> {
+    let port = tests::engine::free_port();
+    let folder = network.path().display();
+    let keep = format!("persistence true\npersistence_location {folder}/\n");
+    let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{keep}");
+    Engine::mosquitto(network.path(), port, &settings)
+}
+
+/// A program at an engine, in a session that lasts.
+fn lasting_program(engine: &Engine, client_id: &str) -> Speaker {
+    let mut speaker = Speaker::over_tcp(&engine.address());
+    let plain = peer::mqtt::plain_connect(Version::V5, client_id);
+    let _ = speaker.connect(&Connect { clean_start: false, session_expiry_s: 600, ..plain });
+    speaker
+}
+
 #[test]
 fn an_engine_that_is_killed_in_mid_flow_misses_nothing_of_qos_1() {
     let network = Network::with(&["alice"]);
-    let Some(mut engine) = Engine::open_mosquitto(network.path()) else { return };
+    let Some(mut engine) = keeping(&network) else { return };
+    // On the engine's disk is who listens: else what comes before he is back is for nobody.
+    lasting_program(&engine, "there").subscribe("m/#", Qos::AtLeastOnce);
+    engine.stop();
+    engine.restart();
     let settings =
         format!("{{url: \"mqtt://{}\", in: [\"e/#\"], out: [\"m/#\"]}}", engine.address());
     bridge(&network.bundle("alice"), &settings);
     let alice = network.start("alice", &[]);
     wait_up(&alice);
     let mut here = Speaker::connected(&alice, "here");
-    let mut there = program(&engine, "there");
-    there.subscribe("m/#", Qos::AtLeastOnce);
+    let mut there = lasting_program(&engine, "there");
     let mut heard = std::collections::BTreeSet::new();
     for n in 0..500 {
         here.begin("m/t", &n.to_string(), Qos::AtLeastOnce, false);
@@ -237,8 +257,7 @@ fn an_engine_that_is_killed_in_mid_flow_misses_nothing_of_qos_1() {
     }
     wait_error(&alice, "the engine");
     engine.restart();
-    let mut there = program(&engine, "there");
-    there.subscribe("m/#", Qos::AtLeastOnce);
+    let mut there = lasting_program(&engine, "there");
     here.begin("m/t", "end", Qos::AtLeastOnce, false);
     heard.extend(texts_until(&mut there, "end"));
     let missing: Vec<u32> = (0..1000).filter(|n| !heard.contains(&n.to_string())).collect();
@@ -248,10 +267,7 @@ fn an_engine_that_is_killed_in_mid_flow_misses_nothing_of_qos_1() {
 #[test]
 fn what_waits_at_either_side_survives_the_other() {
     let network = Network::with(&["alice"]);
-    let keep = format!("persistence true\npersistence_location {}/\n", network.path().display());
-    let port = tests::engine::free_port();
-    let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{keep}");
-    let Some(mut engine) = Engine::mosquitto(network.path(), port, &settings) else { return };
+    let Some(mut engine) = keeping(&network) else { return };
     let settings =
         format!("{{url: \"mqtt://{}\", in: [\"e/#\"], out: [\"m/#\"], qos: 2}}", engine.address());
     bridge(&network.bundle("alice"), &settings);
@@ -273,9 +289,7 @@ fn what_waits_at_either_side_survives_the_other() {
         assert!(!out.publish("m/t", &n.to_string()).is_error(), "it waits for the engine");
     }
     engine.restart();
-    let mut there = Speaker::over_tcp(&engine.address());
-    let plain = peer::mqtt::plain_connect(Version::V5, "there");
-    let _ = there.connect(&Connect { clean_start: false, session_expiry_s: 60, ..plain });
+    let mut there = lasting_program(&engine, "there");
     there.subscribe("#", Qos::AtLeastOnce);
     let (mut here, present) = Speaker::lasting(&alice, "here");
     assert!(present);
