@@ -22,7 +22,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("peer/clock", &["shared"]),
     ("peer/nts", &[]),
     ("ca-tool", &["shared", "host", "tls", "peer"]),
-    ("peer", &["shared", "host", "tls", "peer-core", "mqtt", "nts"]),
+    ("peer", &["shared", "host", "tls", "peer-core", "mqtt", "clock", "nts"]),
     ("peer/sim", &["shared", "peer-core"]),
     ("benches", &["shared", "host", "tls", "peer", "peer-core", "mqtt", "nts", "ca-tool", "sim"]),
 ];

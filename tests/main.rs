@@ -37,6 +37,7 @@ mod instance;
 mod interrupted;
 mod joining;
 mod judges;
+mod keeping;
 mod live;
 mod messages;
 mod mqtt;

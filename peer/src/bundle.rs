@@ -131,6 +131,12 @@ impl Paths {
         self.folder.join("directory")
     }
 
+    /// `floor`: a time that it certainly is by now.
+    #[must_use]
+    pub fn floor(&self) -> PathBuf {
+        self.folder.join("floor")
+    }
+
     /// `evidence/`
     #[must_use]
     pub fn evidence(&self) -> PathBuf {

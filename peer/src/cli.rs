@@ -6,6 +6,7 @@ mod bridge;
 mod mail;
 mod mqtt;
 mod running;
+mod time;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub(crate) use bridge::{BridgeCheckArgs, BridgeCommand};
 pub(crate) use mail::{InboxArgs, PingArgs};
 pub(crate) use mqtt::{MqttCommand, PubArgs, SubArgs};
 pub(crate) use running::{JoinArgs, Log, RunArgs, RunningArgs};
+pub(crate) use time::{QueryArgs, TimeArgs, TimeCommand};
 
 /// A node of a private network: links to the others, sends and receives messages.
 #[derive(Debug, Parser)]
@@ -107,6 +109,9 @@ pub(crate) enum Command {
     /// Print what is published.
     #[command(name = "sub", after_help = "Example:\n  peer sub 'plant/#' --json")]
     Sub(SubArgs),
+    /// The mesh clock: what it rests on, and how wrong it may be.
+    #[command(after_help = "Examples:\n  peer time bob.bundle\n  peer time sources bob.bundle")]
+    Time(TimeArgs),
     /// Measure the way to a linked node.
     #[command(after_help = "Example:\n  peer ping bob.bundle alice --count 10")]
     Ping(PingArgs),

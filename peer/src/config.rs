@@ -4,7 +4,9 @@
 
 mod bridge;
 mod mqtt;
+mod source;
 mod template;
+mod time;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +28,9 @@ use peer_core::limits::{CIRCUITS_MAX, FULL_MESH, FULL_MESH_MAX};
 
 pub use bridge::{Bridge, EngineUrl};
 pub use mqtt::{Mqtt, MqttDoors};
+pub use source::{NTP_PORT, Source, Way, with_port};
 pub use template::Template;
+pub use time::Time;
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +191,8 @@ pub struct NodeConfig {
     pub mqtt: Mqtt,
     /// Engines that topics are exchanged with.
     pub bridges: Vec<Bridge>,
+    /// The mesh clock.
+    pub time: Time,
 }
 
 #[derive(Deserialize)]
@@ -222,6 +228,8 @@ struct Text {
     mqtt: mqtt::MqttText,
     #[serde(default)]
     bridge: Option<Vec<bridge::BridgeText>>,
+    #[serde(default)]
+    time: time::TimeText,
 }
 
 #[derive(Deserialize, Default)]
@@ -379,6 +387,7 @@ impl NodeConfig {
             keep_key: text.keep_key,
             mqtt: text.mqtt.check()?,
             bridges: bridge::check(text.bridge.unwrap_or_default())?,
+            time: text.time.check()?,
         })
     }
 }

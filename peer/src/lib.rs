@@ -19,6 +19,7 @@ pub mod mqtt;
 pub mod outbox;
 pub mod state;
 mod store;
+pub mod time;
 
 #[cfg(test)]
 mod fixture;

@@ -235,3 +235,31 @@ pub const BRIDGE_WAIT_MIN: Duration = Duration::from_millis(250);
 pub const BRIDGE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A bridge that was up for so long begins with the shortest wait again.
 pub const BRIDGE_STEADY: Duration = Duration::from_secs(10);
+
+/// Sources of time in `node.yaml`: RFC 8633 asks for four, and three networks have no more to offer
+/// together.
+pub const TIME_SOURCES_MAX: usize = 16;
+/// How long an answer to a question of time is waited for: a longer round trip teaches nothing.
+pub const TIME_ANSWER: Duration = Duration::from_millis(1_200);
+/// Datagrams that are read for one question; others than its answer are a flood, or forged.
+pub const TIME_DATAGRAMS_MAX: usize = 32;
+/// How long a key exchange may take besides its connection and handshake.
+pub const TIME_EXCHANGE: Duration = Duration::from_secs(4);
+/// Bytes of a file with roots: the system's have a quarter of a mebibyte.
+pub const TIME_ROOTS_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Roots in it: the system's are 150.
+pub const TIME_ROOTS_MAX: usize = 1024;
+/// Answers of sources that wait for the keeper: one of each.
+pub const TIME_HEARD_MAX: usize = clock::limits::SOURCES_MAX;
+/// Orders that wait for the keeper.
+pub const TIME_ORDERS_MAX: usize = 64;
+/// How often the keeper is told who is a member, in ms: a new one is asked some seconds later.
+pub const TIME_ROLL_MS: u64 = 5_000;
+/// Events of the clock that `peer time` shows: the newest.
+pub const TIME_EVENTS_MAX: usize = 32;
+/// Bytes of the file with the floor, its frame included.
+pub const FLOOR_BYTES_MAX: usize = 64;
+/// Questions in one `peer time query`.
+pub const TIME_QUERIES: u32 = 4;
+/// Between two of those: as the keeper asks a new source.
+pub const TIME_QUERY_PAUSE: Duration = Duration::from_millis(500);

@@ -43,12 +43,14 @@ struct Shared {
     revoked: Mutex<Vec<Fingerprint>>,
     verdicts: Mutex<Vec<Verdict>>,
     ahead_ns: AtomicI64,
+    name: Mutex<[u8; 4]>,
     is_over: AtomicBool,
 }
 
 /// A server of time and of keys, on one address; closed when it goes away.
 pub struct Hour {
     exchange: SocketAddr,
+    time: SocketAddr,
     shared: Arc<Shared>,
     doors: Vec<JoinHandle<()>>,
 }
@@ -66,11 +68,13 @@ impl Hour {
             revoked: Mutex::default(),
             verdicts: Mutex::default(),
             ahead_ns: AtomicI64::new(0),
+            name: Mutex::new(*b"TEST"),
             is_over: AtomicBool::new(false),
         });
         let udp = UdpSocket::bind((address, 0)).unwrap();
         udp.set_read_timeout(Some(LOOK)).unwrap();
-        let port = udp.local_addr().unwrap().port();
+        let time = udp.local_addr().unwrap();
+        let port = time.port();
         let tcp = TcpListener::bind((address, 0)).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let exchange = tcp.local_addr().unwrap();
@@ -80,13 +84,25 @@ impl Hour {
             std::thread::spawn(move || answer_all(&udp, &here, settings)),
             std::thread::spawn(move || exchange_all(&tcp, &there, &credentials, port)),
         ];
-        Self { exchange, shared, doors }
+        Self { exchange, time, shared, doors }
     }
 
     /// Where keys are exchanged; the port of the time is told there.
     #[must_use]
     pub const fn exchange(&self) -> SocketAddr {
         self.exchange
+    }
+
+    /// Where the time is asked for.
+    #[must_use]
+    pub const fn time(&self) -> SocketAddr {
+        self.time
+    }
+
+    /// Says that this node is the root it hangs on.
+    pub fn name(&self, node: &str) {
+        let [a, b, c, d, ..] = shared::id::sha256(node.as_bytes());
+        *lock(&self.shared.name) = [a, b, c, d];
     }
 
     /// Turns the clock: from now on it is ahead by so much.
@@ -159,7 +175,7 @@ fn answer_all(socket: &UdpSocket, shared: &Shared, settings: Settings) {
             precision: -23,
             root_delay: Span::from_ns(0),
             root_dispersion: Span::from_ns(10_000),
-            reference_id: ReferenceId::new(*b"TEST"),
+            reference_id: ReferenceId::new(*lock(&shared.name)),
             reference: received,
         };
         let asked = Asked {

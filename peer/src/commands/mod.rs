@@ -16,6 +16,7 @@ mod policy;
 mod run;
 mod send;
 mod status;
+mod time;
 mod trace;
 
 use std::io::Write as _;
@@ -81,6 +82,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         Command::Bridge(BridgeCommand::Check(args)) => bridge::try_out(&desk, args),
         Command::Pub(args) => mqtt::publish(&desk, args),
         Command::Sub(args) => mqtt::subscribe(&desk, args),
+        Command::Time(args) => time::time(&desk, args),
         Command::Ping(args) => send::ping(&desk, args),
         Command::Inbox(args) => inbox::inbox(&desk, args),
         Command::Feed(FeedCommand::Import(args)) => feed::import(&desk, args),

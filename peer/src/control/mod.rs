@@ -12,7 +12,9 @@ pub mod nodes;
 pub mod policy;
 pub mod post;
 pub mod protocol;
+mod refusals;
 pub mod server;
+pub mod time;
 
 pub use client::{Client, Replies};
 pub use protocol::{Reply, Request};

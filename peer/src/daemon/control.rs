@@ -25,6 +25,7 @@ use crate::limits::{INBOX_PAGE, PINGS_MAX};
 use crate::mqtt::Endpoint;
 use crate::outbox::Outbox;
 use crate::state::State;
+use crate::time::Kept;
 
 /// Between two pings of one command: quick enough to watch, slow enough to be no load.
 const PING_PAUSE: Duration = Duration::from_millis(200);
@@ -40,6 +41,7 @@ pub(super) struct Desk {
     inbox: Arc<Inbox>,
     pub(super) outbox: Arc<Outbox>,
     mqtt: Option<Arc<Endpoint>>,
+    pub(super) kept: Kept,
     stop: watch::Sender<bool>,
 }
 
@@ -49,7 +51,7 @@ impl Desk {
         state: &State,
         news: mpsc::Sender<News>,
         (inbox, outbox): (Arc<Inbox>, Arc<Outbox>),
-        mqtt: Option<Arc<Endpoint>>,
+        (mqtt, kept): (Option<Arc<Endpoint>>, Kept),
         stop: watch::Sender<bool>,
     ) -> Self {
         Self {
@@ -62,6 +64,7 @@ impl Desk {
             inbox,
             outbox,
             mqtt,
+            kept,
             stop,
         }
     }
@@ -256,6 +259,7 @@ impl Handler for Desk {
                 let found = self.outbox.remove(number, host::clock::wall()).await?;
                 replies.send(&Reply::Cleared { count: u64::from(found) }).await?;
             }
+            Request::Time(ask) => self.tell_time(ask, replies).await?,
             Request::Mqtt => self.tell_mqtt(replies).await?,
             Request::Bridges => self.tell_bridges(replies).await?,
             Request::Receipts => self.list_receipts(replies).await?,

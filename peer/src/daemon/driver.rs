@@ -27,6 +27,7 @@ use super::reload::Reloader;
 use super::renewal::Renewing;
 use super::saving::Saving;
 use super::telling::Telling;
+use super::time::Timing;
 use super::view::{Answer, Ask, Snapshot, Traffic};
 use crate::inbox::{self, Incoming};
 use crate::link;
@@ -54,6 +55,7 @@ pub(super) struct Driver<F> {
     pub(super) traffic: BTreeMap<LinkId, Traffic>,
     pub(super) pinged: BTreeMap<(LinkId, u64), Instant>,
     pub(super) mqtt: Option<Arc<Endpoint>>,
+    pub(super) timing: Timing,
     pub(super) listening: String,
     pub(super) since: Timestamp,
 }
@@ -97,6 +99,7 @@ impl<F: Fabric> Driver<F> {
     /// What is due is done after each piece of news: news may come without a pause.
     fn look_at_time(&mut self) {
         let now = self.clock.now();
+        self.look_at_roll(now);
         if self.node.next_deadline() <= now.tick {
             self.node.handle_timeout(now);
             self.posting.look(&self.node, now);
@@ -441,6 +444,7 @@ impl<F: Fabric> Driver<F> {
                     }
                 }
                 self.reload_bridges();
+                self.timing.reloaded(&self.reloader.bundle);
             }
             Err(fault) => self.telling.not_reloaded(&fault),
         }
@@ -470,7 +474,9 @@ impl<F: Fabric> Driver<F> {
             (Some(mqtt), Event::PolicyApplied { .. }) => mqtt.set_policy(&self.node.policy()),
             _ => {}
         }
-        self.telling.event(event, self.clock.now());
+        let now = self.clock.now();
+        self.time_event(event, now);
+        self.telling.event(event, now);
     }
 }
 

@@ -33,6 +33,7 @@ mod renewal;
 mod saving;
 mod start;
 mod telling;
+mod time;
 mod view;
 
 pub use authority::{Acknowledgement, NewsError, RenewalRequest, Spread};

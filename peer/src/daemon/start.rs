@@ -38,6 +38,7 @@ use super::reload::{Reloader, own_ids, signer};
 use super::renewal::Renewing;
 use super::saving::Saving;
 use super::telling::Telling;
+use super::time::{self, Timing};
 use crate::bundle::Bundle;
 use crate::config::{Lan, MqttDoors};
 use crate::control::Server;
@@ -133,14 +134,15 @@ impl Daemon {
         posting.recall(&mut node, clock.now())?;
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
-        let (saving, savers) = Saving::begin(&bundle);
+        let (saving, mut savers) = Saving::begin(&bundle);
         let boxes = (Arc::clone(&inbox), outbox);
         let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock).await?;
-        let desk =
-            Desk::new(&bundle, &state, parts.news.clone(), boxes, endpoint.clone(), stop.clone());
+        let kept = time::keep(&bundle, &node, &parts.dialler, &stop, &mut savers)?;
+        let doors = (endpoint.clone(), kept.clone());
+        let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, doors, stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let watched = bundle.watched();
-        let finders = finders(&bundle, &by, listening, &parts.news);
+        let mut others = finders(&bundle, &by, listening, &parts.news);
         let reloader = Reloader {
             bundle,
             dialler: Arc::clone(&parts.dialler),
@@ -171,10 +173,10 @@ impl Daemon {
             traffic: BTreeMap::new(),
             pinged: BTreeMap::new(),
             mqtt: endpoint,
+            timing: Timing::new(kept),
             listening: listening::told(listening),
             since: clock.now().wall,
         };
-        let mut others = finders;
         others.extend([
             tokio::spawn(deliver(received, inbox, parts.news.clone())),
             tokio::spawn(watch_files(Watcher::new(watched.clone()), parts.news.clone())),

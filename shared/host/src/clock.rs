@@ -14,6 +14,25 @@ pub fn wall() -> Timestamp {
     Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The wall clock in nanoseconds since 1970; one set before 1970 reads as 1970.
+#[must_use]
+pub fn wall_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds of the count that nobody sets and that goes on while the machine sleeps.
+#[must_use]
+pub fn count_ns() -> u64 {
+    #[cfg(target_os = "linux")]
+    let id = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let id = rustix::time::ClockId::Monotonic;
+    let count = rustix::time::clock_gettime(id);
+    let (s, ns) = (count.tv_sec.unsigned_abs(), count.tv_nsec.unsigned_abs());
+    s.saturating_mul(1_000_000_000).saturating_add(ns)
+}
+
 /// Both clocks; ticks count from [`Clock::start`].
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -45,6 +64,13 @@ mod tests {
         let (first, second) = (clock.now(), clock.now());
         assert!(first.tick <= second.tick);
         assert!(first.tick.ms() < 60_000, "counted from the start, not from 1970");
+    }
+
+    #[test]
+    fn the_count_goes_on_and_is_no_wall_clock() {
+        let (first, second) = (count_ns(), count_ns());
+        assert!(first <= second && second - first < 60_000_000_000);
+        assert!(wall_ns() / 1_000_000 >= wall().ms() - 60_000);
     }
 
     #[test]

@@ -15,11 +15,13 @@ mod alert;
 mod config;
 mod door;
 mod engine;
+mod foreign;
 mod verdict;
 
 pub use alert::{Role, refusal_of};
 pub use config::{ALPN_MQTT, Dialler, Identity, Listener, TlsError, server_name, warm_up};
 pub use door::{ALPN_HTTP, Pinned, Presented, pinned_config};
+pub use foreign::anonymous_config;
 pub use verdict::Verdict;
 
 use std::sync::Arc;

@@ -234,6 +234,11 @@ impl Keeper {
         }
     }
 
+    /// Notes that this is the end: the floor is raised a last time.
+    pub fn handle_stop(&mut self, now: Mono) {
+        self.raise_floor(now);
+    }
+
     /// The next thing to be done.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.events.pop_front().map(Action::Tell).or_else(|| self.actions.pop_front())

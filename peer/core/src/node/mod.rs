@@ -28,6 +28,7 @@ mod refresh;
 mod relay;
 mod renewal;
 mod talk;
+mod time;
 mod trace;
 mod twins;
 mod views;

@@ -29,6 +29,8 @@ pub struct Sample {
     pub leap: Leap,
     /// Where its time comes from.
     pub reference_id: ReferenceId,
+    /// When its clock was last set, by its clock.
+    pub reference_ns: i64,
     /// How finely its clock can be read, a power of two of seconds.
     pub precision: i8,
     /// The interval it heard of, a power of two of seconds.
@@ -67,6 +69,7 @@ impl Sample {
             stratum: header.stratum,
             leap: header.leap,
             reference_id: header.reference_id,
+            reference_ns: header.reference.to_unix_ns(t2_ns),
             precision: header.precision,
             poll: header.poll,
             is_authentic: protection == Protection::Nts,

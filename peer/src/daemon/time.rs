@@ -1,0 +1,113 @@
+//! Between the node and the keeper of the time: who is a member, who a root, and what was verified
+//! that is dated.
+//!
+//! **Invariant:** what takes a member away is told to the keeper at once, what brings one within
+//! some seconds.
+
+use std::sync::Arc;
+
+use clock::floor::Ground;
+use host::fault::Fault;
+use peer_core::{Event, Node};
+use shared::time::{Now, Tick};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::control::Desk;
+use super::driver::Driver;
+use super::fabric::Fabric;
+use crate::bundle::Bundle;
+use crate::control::time::TimeAsk;
+use crate::control::{Replier, Reply};
+use crate::limits::TIME_ROLL_MS;
+use crate::time::{Keep, Kept, Ordered, Roll, begin};
+
+/// Begins to keep the time of a bundle.
+pub(super) fn keep(
+    bundle: &Bundle,
+    node: &Node,
+    dialler: &Arc<tls::Dialler>,
+    stop: &watch::Sender<bool>,
+    savers: &mut Vec<JoinHandle<()>>,
+) -> Result<Kept, Fault> {
+    let keep = Keep {
+        me: bundle.config.node.clone(),
+        floor: bundle.paths.floor(),
+        folder: bundle.paths.folder().to_owned(),
+        sources: bundle.config.time.sources.clone(),
+        verifier: Arc::clone(&bundle.verifier),
+        dialler: Arc::clone(dialler),
+        clock: Arc::new(host::clock::wall),
+    };
+    let (kept, tasks) = begin(keep, stop.subscribe())?;
+    savers.extend(tasks);
+    kept.tell(Ordered::Verified(bundle.cert.not_before, Ground::Certificate));
+    kept.tell(Ordered::Verified(node.position().at, Ground::Signed));
+    kept.tell(Ordered::Roll(roll(node)));
+    Ok(kept)
+}
+
+fn roll(node: &Node) -> Roll {
+    Roll { time_root: node.is_time_root(), members: node.time_roll() }
+}
+
+/// The driver's end.
+pub(super) struct Timing {
+    kept: Kept,
+    told: Roll,
+    next: Tick,
+}
+
+impl Timing {
+    pub(super) fn new(kept: Kept) -> Self {
+        Self { kept, told: Roll::default(), next: Tick::from_ms(0) }
+    }
+
+    /// Other sources may stand in `node.yaml` now.
+    pub(super) fn reloaded(&self, bundle: &Bundle) {
+        self.kept.tell(Ordered::Sources(bundle.config.time.sources.clone()));
+    }
+}
+
+impl<F: Fabric> Driver<F> {
+    /// What an event means for the time.
+    pub(super) fn time_event(&mut self, event: &Event, now: Now) {
+        match event {
+            Event::FeedApplied { .. } | Event::PolicyApplied { .. } => {
+                let at = self.node.position().at;
+                self.timing.kept.tell(Ordered::Verified(at, Ground::Signed));
+                self.tell_roll(true, now);
+            }
+            Event::Linked { .. } | Event::Unlinked { .. } | Event::Cut { .. } => {
+                self.tell_roll(false, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the keeper who is there, if that has changed or somebody has to be judged again.
+    pub(super) fn tell_roll(&mut self, judge: bool, now: Now) {
+        let roll = roll(&self.node);
+        self.timing.next = now.tick.plus_ms(TIME_ROLL_MS);
+        if judge || roll != self.timing.told {
+            self.timing.told.clone_from(&roll);
+            self.timing.kept.tell(Ordered::Roll(roll));
+        }
+    }
+
+    /// Some become members without a link.
+    pub(super) fn look_at_roll(&mut self, now: Now) {
+        if self.timing.next <= now.tick {
+            self.tell_roll(false, now);
+        }
+    }
+}
+
+impl Desk {
+    pub(super) async fn tell_time(&self, ask: TimeAsk, replies: &mut Replier) -> Result<(), Fault> {
+        for reply in self.kept.ask(ask).await? {
+            replies.send(&Reply::Time(reply)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! A peer keeps the time: from chrony, from members with the role, against liars, and never by the
+//! system's clock.
+
+use std::net::Ipv4Addr;
+
+use nts::server::{Plain, Settings};
+use serde_json::Value;
+use tests::chronyd::Chronyd;
+use tests::hour::Hour;
+use tests::{Credentials, Network, Peer, SOON, wait_until};
+
+const S: i64 = 1_000_000_000;
+
+fn at(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, last)
+}
+
+/// A network with bob, who asks these sources.
+fn asking(network: &Network, sources: &[String]) -> Peer {
+    let bundle = network.enroll("bob");
+    let path = bundle.join("node.yaml");
+    let list: String = sources.iter().map(|source| format!("    - {source}\n")).collect();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\ntime:\n  sources:\n{list}")).unwrap();
+    network.start("bob", &[])
+}
+
+fn status(peer: &Peer) -> Value {
+    peer.ask("time", &["--json"]).ended(0).json()
+}
+
+/// The sources by name and mark.
+fn marks(peer: &Peer) -> Vec<(String, String)> {
+    let said = peer.ask("time sources", &["--json"]).ended(0);
+    let lines = said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    lines.map(|source| (word(&source["name"]), word(&source["mark"]))).collect()
+}
+
+fn mark(peer: &Peer, name: &str) -> String {
+    let all = marks(peer);
+    all.iter().find(|(known, _)| known == name).map_or(String::new(), |(_, mark)| mark.clone())
+}
+
+fn wait_state(peer: &Peer, state: &str) {
+    wait_until(&format!("the clock is {state}"), SOON, || status(peer)["state"] == state);
+}
+
+fn has_event(peer: &Peer, code: &str) -> bool {
+    let status = status(peer);
+    status["events"].as_array().unwrap().iter().any(|event| event["code"] == code)
+}
+
+/// The clock less the system's, which chrony serves.
+fn off_ns(peer: &Peer) -> i64 {
+    -status(peer)["system_ahead_ns"].as_i64().unwrap()
+}
+
+/// A server of ours that lies, by NTP that anybody may ask.
+fn liar(network: &Network, last: u8, ahead_ns: i64) -> (Hour, String) {
+    let alice = network.forge().node("alice", |_| ());
+    let hour = Hour::open(at(last), &alice, Settings { plain: Plain::Answered, rate: None });
+    hour.turn(ahead_ns);
+    let address = format!("{{address: \"{}\", name: liar-{last}}}", hour.time());
+    (hour, address)
+}
+
+#[test]
+fn a_peer_takes_the_time_from_chrony_by_ntp_and_by_nts() {
+    let network = Network::new();
+    let alice = network.forge().node("alice", |draft| {
+        if let shared::cert::Subject::Node { ips, .. } = &mut draft.subject {
+            ips.push(at(1).into());
+        }
+    });
+    let Some(chrony) = Chronyd::start(network.path(), at(1), Some(&alice)) else { return };
+    let bob = network.enroll("carol");
+    let trust = bob.join("trust.pem");
+    let bob = asking(
+        &network,
+        &[
+            format!("{{address: \"{}\", name: plain}}", chrony.address()),
+            format!(
+                "{{address: \"{}\", name: sealed, nts: true, ca: \"{}\"}}",
+                chrony.exchange(),
+                trust.display()
+            ),
+        ],
+    );
+    wait_state(&bob, "synchronised");
+    wait_until("both agree", SOON, || {
+        let marks: Vec<String> = marks(&bob).into_iter().map(|(_, mark)| mark).collect();
+        marks.contains(&"*".to_owned()) && marks.contains(&"+".to_owned())
+    });
+    assert!(off_ns(&bob).abs() < S / 20, "{}", off_ns(&bob));
+    let said = bob.ask("time", &[]).ended(0);
+    assert!(said.out.starts_with("synchronised to "), "{}", said.out);
+    assert!(said.out.contains("(stratum 3), offset "), "{}", said.out);
+    let sources = bob.ask("time sources", &[]).ended(0);
+    assert!(sources.out.contains("8/0"), "cookies and NAKs: {}", sources.out);
+    let _ = bob.ask("time check", &[]).ended(0);
+    let server = chrony.exchange();
+    let ca = trust.display().to_string();
+    let asked =
+        network.peer(&format!("time query {server} --nts --ca {ca} --json")).ended(0).json();
+    assert_eq!(
+        (asked["authenticated"].as_bool(), asked["stratum"].as_u64()),
+        (Some(true), Some(3))
+    );
+    let asked = network.peer(&format!("time query {server} --nts")).ended(1);
+    assert!(asked.err.contains("UnknownIssuer") || asked.err.contains("unknown"), "{}", asked.err);
+    let asked = network.peer(&format!("time query {} --json", chrony.address())).ended(0).json();
+    assert_eq!(asked["authenticated"], false);
+}
+
+#[test]
+fn three_honest_servers_and_a_liar() {
+    let network = Network::new();
+    let honest: Option<Vec<Chronyd>> =
+        (1..=3).map(|last| Chronyd::start(network.path(), at(last), None)).collect();
+    let Some(honest) = honest else { return };
+    let (_hour, lying) = liar(&network, 4, S / 4);
+    let mut sources: Vec<String> = honest
+        .iter()
+        .zip(1..)
+        .map(|(chrony, last)| format!("{{address: \"{}\", name: chrony-{last}}}", chrony.address()))
+        .collect();
+    sources.push(lying);
+    let bob = asking(&network, &sources);
+    wait_state(&bob, "synchronised");
+    wait_until("the liar is accused", SOON, || has_event(&bob, "clock-liar"));
+    assert_eq!(mark(&bob, "liar-4"), "x");
+    let agreed = marks(&bob).into_iter().filter(|(_, mark)| mark == "*" || mark == "+").count();
+    assert_eq!(agreed, 3);
+    assert!(off_ns(&bob).abs() < S / 20, "{}", off_ns(&bob));
+    assert!(!has_event(&bob, "no-majority"));
+}
+
+#[test]
+fn one_against_one_is_no_majority() {
+    let network = Network::new();
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    let (_hour, lying) = liar(&network, 2, S / 4);
+    let honest = format!("{{address: \"{}\", name: chrony}}", chrony.address());
+    let bob = asking(&network, &[honest, lying]);
+    wait_until("that is told", SOON, || has_event(&bob, "no-majority"));
+    let said = bob.ask("time", &[]).ended(0);
+    let words = "not synchronised, because 2 of 2 roots answer and contradict each other";
+    assert!(said.out.starts_with(words), "{}", said.out);
+    assert!(off_ns(&bob).abs() < S / 20, "nobody moved it");
+}
+
+#[test]
+fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
+    let network = Network::new();
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    let ((_one, first), (_two, second)) = (liar(&network, 2, S / 4), liar(&network, 3, S / 4));
+    let honest = format!("{{address: \"{}\", name: chrony}}", chrony.address());
+    let bob = asking(&network, &[honest, first, second]);
+    wait_until("the liars lead, as with chrony", SOON, || (off_ns(&bob) - S / 4).abs() < S / 20);
+    assert_eq!(mark(&bob, "chrony"), "x");
+    drop(bob);
+
+    let network = Network::new();
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+    let mut hours = Vec::new();
+    let mut sources = Vec::new();
+    for (name, last, ahead_ns) in [("hub", 1, 0), ("eve", 2, S / 4), ("mallory", 3, S / 4)] {
+        let bundle = if name == "hub" { network.bundle(name) } else { network.enroll(name) };
+        let hour = Hour::open(at(last), &Credentials::of_bundle(&bundle), Settings::default());
+        hour.turn(ahead_ns);
+        hour.name(name);
+        sources.push(format!("{{peer: {name}, address: \"{}\"}}", hour.exchange()));
+        hours.push(hour);
+    }
+    let bob = asking(&network, &sources);
+    wait_state(&bob, "synchronised");
+    wait_until("both are told of", SOON, || {
+        mark(&bob, "eve") == "!" && mark(&bob, "mallory") == "!"
+    });
+    assert!(has_event(&bob, "bad-role"));
+    assert!(off_ns(&bob).abs() < S / 20, "{}", off_ns(&bob));
+    let said = bob.ask("time", &[]).ended(0);
+    assert!(said.out.starts_with("synchronised to root hub (stratum 1), offset "), "{}", said.out);
+
+    network.ca("revoke hub --reason key-compromise");
+    network.ca("feed export --out mesh.feed");
+    let feed = network.path().join("mesh.feed");
+    let _ = bob.ask("feed import", &[feed.to_str().unwrap()]).ended(0);
+    wait_until("hub is no source any more", SOON, || mark(&bob, "hub").is_empty());
+}
+
+#[test]
+fn the_floor_stays_and_only_a_person_takes_it_back() {
+    let network = Network::new();
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    let honest = format!("{{address: \"{}\", name: chrony}}", chrony.address());
+    let bob = asking(&network, &[honest]);
+    wait_state(&bob, "synchronised");
+    let floor = |peer: &Peer| status(peer)["floor"].clone();
+    assert_eq!(floor(&bob)["ground"], "the newest feed or policy");
+    let bundle = bob.bundle().to_owned();
+    bob.terminate();
+    let checked = network.peer("time check bob.bundle --json").ended(0).json();
+    assert_eq!(checked["floor"]["ground"], "when this clock was last synchronised");
+    let path = bundle.join("floor");
+    let kept = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &kept[..kept.len() - 1]).unwrap();
+    let refused = Peer::fails(&bundle, "127.0.0.1:0");
+    assert!(refused.err.contains("is not whole"), "{}", refused.err);
+    let reset = network.peer("time reset-floor bob.bundle").ended(0);
+    assert!(reset.out.contains("when this program was made"), "{}", reset.out);
+    let bob = network.start("bob", &[]);
+    let ground = floor(&bob)["ground"].clone();
+    assert!(
+        ground == "the newest feed or policy" || ground == "the newest certificate",
+        "{ground}"
+    );
+}

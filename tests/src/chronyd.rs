@@ -1,0 +1,110 @@
+//! chrony's server as another opinion, unpacked and never installed: it gives the time that the
+//! system's clock shows, and sees no way to set it.
+//!
+//! It runs with `-x` and, where there is `setpriv`, without the capability.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::adversary::Credentials;
+use crate::judge::judge;
+use crate::{SOON, wait_until};
+
+/// A running server, ended by its own id.
+pub struct Chronyd {
+    child: Child,
+    address: Ipv4Addr,
+    port: u16,
+    exchange: Option<u16>,
+}
+
+impl Chronyd {
+    /// Starts one on an address of this machine; with credentials it speaks NTS too. None, if there
+    /// is no chrony.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[must_use]
+    pub fn start(folder: &Path, address: Ipv4Addr, nts: Option<&Credentials>) -> Option<Self> {
+        let program = judge(&["chronyd"])?;
+        let (port, free) = free_ports(address);
+        let stem = folder.join(format!("chrony-{}", address.octets()[3]));
+        let mut text = format!(
+            "local stratum 3\nallow 127.0.0.0/8\nbindaddress {address}\nport {port}\n\
+             cmdport 0\nbindcmdaddress /\npidfile {}.pid\n",
+            stem.display()
+        );
+        if let Some(credentials) = nts {
+            let chain = credentials.chain.iter().map(|der| shared::pem::encode("CERTIFICATE", der));
+            let chain: String = chain.map(|pem| pem.to_string()).collect();
+            let key = shared::pem::encode("PRIVATE KEY", &credentials.key);
+            let (at, key_at) = (stem.with_extension("crt"), stem.with_extension("key"));
+            std::fs::write(&at, chain).unwrap();
+            std::fs::write(&key_at, key.as_bytes()).unwrap();
+            text += &format!(
+                "ntsport {free}\nntsserverkey {}\nntsservercert {}\n",
+                key_at.display(),
+                at.display()
+            );
+        }
+        let conf = stem.with_extension("conf");
+        std::fs::write(&conf, text).unwrap();
+        let child = command(&program, &conf).arg("-d").spawn().unwrap();
+        let server = Self { child, address, port, exchange: nts.map(|_| free) };
+        wait_until("chrony answers", SOON, || server.answers());
+        Some(server)
+    }
+
+    /// Where it is asked, `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.address, self.port)
+    }
+
+    /// Where it exchanges keys.
+    ///
+    /// # Panics
+    /// If it speaks no NTS.
+    #[must_use]
+    pub fn exchange(&self) -> String {
+        format!("{}:{}", self.address, self.exchange.unwrap())
+    }
+
+    fn answers(&self) -> bool {
+        let door = self.exchange.is_none_or(|port| {
+            let at = (self.address, port).into();
+            TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok()
+        });
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut question = [0; 48];
+        question[0] = 0x23;
+        door && socket.send_to(&question, (self.address, self.port)).is_ok()
+            && socket.recv(&mut question).is_ok()
+    }
+}
+
+impl Drop for Chronyd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(program: &Path, conf: &Path) -> Command {
+    let mut words = vec![program.display().to_string()];
+    if Path::new("/usr/bin/setpriv").exists() {
+        words.splice(0..0, ["setpriv", "--bounding-set=-sys_time"].map(str::to_owned));
+    }
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args(["-x", "-U", "-u", "root", "-f"]).arg(conf);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn free_ports(address: Ipv4Addr) -> (u16, u16) {
+    let (udp, tcp) = (UdpSocket::bind((address, 0)).unwrap(), TcpListener::bind((address, 0)));
+    (udp.local_addr().unwrap().port(), tcp.unwrap().local_addr().unwrap().port())
+}
