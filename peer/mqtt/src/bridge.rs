@@ -87,6 +87,8 @@ struct End {
     version: Version,
     decoder: Decoder,
     welcome: bool,
+    /// Asked for its filters, and has not answered.
+    asked: bool,
     out: Vec<u8>,
     waker: Option<Waker>,
     held: bool,
@@ -104,6 +106,7 @@ impl End {
             version,
             decoder: Decoder::client(version),
             welcome: false,
+            asked: false,
             out: Vec::new(),
             waker: None,
             held: false,
@@ -148,6 +151,7 @@ struct Span {
     /// Whether the engine had our session.
     was_there: bool,
     began: Tick,
+    /// Since when both are welcome and know what is wanted of them.
     up_since: Option<Tick>,
     fence: Fence,
     /// Whether this peer was asked for what is retained.
@@ -273,7 +277,6 @@ impl Span {
             self.anew = true;
             return self.over("this peer has lost its session, and begins anew".to_owned());
         }
-        self.up_since = Some(now);
         let mine = |text: &str| self.terms.outgoing.iter().any(|filter| filter.as_str() == text);
         let filters = self.broker.filters_of(&self.terms.local_id);
         let filters: Vec<_> = filters.into_iter().filter(|text| !mine(text)).collect();
@@ -285,12 +288,14 @@ impl Span {
             self.told = true;
         } else {
             let subscribe = self.terms.local_subscribe(FIRST, &self.granted, |_| false);
+            self.local.asked = true;
             self.say(Side::Local, &Packet::Subscribe(subscribe));
         }
         if self.terms.incoming.is_empty() {
             self.fence = Fence::Closed;
         } else {
             let subscribe = self.terms.remote_subscribe(FIRST);
+            self.remote.asked = true;
             self.say(Side::Remote, &Packet::Subscribe(subscribe));
         }
         if self.was_there && !self.terms.retired.is_empty() {
@@ -299,6 +304,15 @@ impl Span {
             self.say(Side::Remote, &Packet::Unsubscribe(unsubscribe));
         }
         self.remote.wake();
+        self.check_up(now);
+    }
+
+    /// It is up when what either side says comes across: before, whoever speaks there may be told
+    /// that nobody listens.
+    fn check_up(&mut self, now: Tick) {
+        if self.local.welcome && !self.local.asked && !self.remote.asked {
+            self.up_since.get_or_insert(now);
+        }
     }
 
     fn subscribed(&mut self, side: Side, ack: &SubAck, now: Tick) {
@@ -313,6 +327,8 @@ impl Span {
                     format!("{} refuses the filter {}: {reason}", name(side), filter.as_str())
                 });
             self.tally.refuse_filters(refused);
+            self.end(side).asked = false;
+            self.check_up(now);
         }
         if side == Side::Remote {
             let until = now.plus_ms(BRIDGE_FENCE_MS);
@@ -350,7 +366,7 @@ impl Span {
     }
 
     fn next_deadline(&self) -> Option<Tick> {
-        if self.up_since.is_none() {
+        if !self.local.welcome {
             return Some(self.began.plus_ms(CONNECT_MS));
         }
         let (half, whole) = self.silence_ms()?;
@@ -369,7 +385,7 @@ impl Span {
             return;
         }
         match self.silence_ms() {
-            _ if self.up_since.is_none() => {
+            _ if !self.local.welcome => {
                 let silent = if self.remote.welcome { Side::Local } else { Side::Remote };
                 self.over(format!("{} does not answer a CONNECT", name(silent)));
             }

@@ -7,7 +7,7 @@ use shared::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BridgeState {
-    /// Both sides are connected.
+    /// Both sides are connected, and asked for what is to be carried.
     Up,
     /// It tries.
     Connecting,

@@ -111,7 +111,13 @@ impl Half {
         self.lock().why.clone()
     }
 
-    /// Since when both sides are connected, if they ever were.
+    /// Whether both sides are connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.lock().local.welcome
+    }
+
+    /// Since when both sides are connected and have answered what is wanted of them, if they have.
     #[must_use]
     pub fn up_since(&self) -> Option<Tick> {
         self.lock().up_since

@@ -288,6 +288,23 @@ fn whoever_has_lost_the_own_session_has_the_engine_begin_anew() {
 }
 
 #[test]
+fn it_is_up_when_what_either_side_says_comes_across() {
+    let mut crossing = Crossing::new(terms(&["e/#"], &["m/#"], Qos::AtLeastOnce));
+    crossing.connect();
+    while crossing.half().up_since().is_none() {
+        assert!(crossing.step(usize::MAX));
+    }
+    for (rig, topic) in [(&mut crossing.here, "m/t"), (&mut crossing.there, "e/t")] {
+        let mut line = rig.client("p");
+        let id = line.id();
+        line.say(&Packet::Publish(message(topic, "x", Qos::AtLeastOnce, Some(id))), rig.now);
+        rig.sync();
+        // The answer says whether anybody listens.
+        assert_eq!(line.hear(rig.now), [Packet::PubAck(success(id))]);
+    }
+}
+
+#[test]
 fn what_is_not_carried_is_acknowledged_and_counted() {
     let mut crossing = Crossing::new(terms(&["#"], &["#"], Qos::ExactlyOnce));
     crossing.connect();

@@ -201,10 +201,10 @@ impl Running {
     async fn kicked(&self, mut half: Half) {
         loop {
             self.kick.notified().await;
-            let why = match (self.leaving.get(), half.up_since()) {
+            let why = match (self.leaving.get(), half.is_connected()) {
                 (Some(_), _) => "node.yaml has other settings",
-                (None, Some(_)) => "another policy or certificate holds",
-                (None, None) => continue,
+                (None, true) => "another policy or certificate holds",
+                (None, false) => continue,
             };
             half.handle_failed(why.to_owned());
             return std::future::pending().await;
