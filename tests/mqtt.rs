@@ -430,7 +430,7 @@ fn mosquitto_enforces_the_policy_that_was_exported() {
     let acl = network.ca("policy export --format mosquitto").out;
     std::fs::write(network.path().join("acl"), acl).unwrap();
     network.ca("crl --out crl.pem");
-    let port = free_port();
+    let port = tests::engine::free_port();
     let hub = network.bundle("hub");
     let hub = hub.display();
     let config = format!(
@@ -471,9 +471,4 @@ fn mosquitto_enforces_the_policy_that_was_exported() {
     engine.kill().unwrap();
     engine.wait().unwrap();
     assert_eq!(heard, "plant/meter-7/t plant/meter-7/t\n", "only what its own policy allows");
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

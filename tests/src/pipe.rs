@@ -15,10 +15,13 @@ use rustix::net::{AddressFamily, SocketType};
 #[derive(Default)]
 struct Carried {
     pieces: AtomicU64,
-    /// Nothing of what callers say is carried now; how many pieces have come.
+    /// Nothing of what callers say, or of what they are answered, is carried now.
     held: AtomicBool,
+    answers_held: AtomicBool,
+    /// How many pieces have come.
     come: AtomicU64,
     taped: Mutex<Vec<u8>>,
+    calls: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 /// A wire; it is cut with this value.
@@ -76,9 +79,25 @@ impl Pipe {
         self.carried.held.store(true, Ordering::Relaxed);
     }
 
+    /// Carries nothing that callers are answered, until [`Pipe::let_go`].
+    pub fn hold_answers(&self) {
+        self.carried.answers_held.store(true, Ordering::Relaxed);
+    }
+
     /// Carries what waits.
     pub fn let_go(&self) {
         self.carried.held.store(false, Ordering::Relaxed);
+        self.carried.answers_held.store(false, Ordering::Relaxed);
+    }
+
+    /// Breaks all calls there are: what waits on them is lost.
+    ///
+    /// # Panics
+    /// If a thread of it died.
+    pub fn cut(&self) {
+        for [near, far] in self.carried.calls.lock().unwrap().drain(..) {
+            let _ = (near.shutdown(Shutdown::Both), far.shutdown(Shutdown::Both));
+        }
     }
 
     /// How many pieces have come, carried or not.
@@ -119,16 +138,22 @@ pub fn call(caller: IpAddr, target: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
+/// What holds one direction.
+type Held = fn(&Carried) -> &AtomicBool;
+
 fn carry(near: &TcpStream, far: &TcpStream, carried: &Arc<Carried>) {
     let _ = near.set_nodelay(true);
-    for (from, to, holds) in [(near, far, true), (far, near, false)] {
+    let call = [near.try_clone().unwrap(), far.try_clone().unwrap()];
+    carried.calls.lock().unwrap().push(call);
+    let (said, answered): (Held, Held) = (|wire| &wire.held, |wire| &wire.answers_held);
+    for (from, to, held) in [(near, far, said), (far, near, answered)] {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         let carried = Arc::clone(carried);
         std::thread::spawn(move || {
             let mut piece = [0; 16 * 1024];
             while let Ok(length) = from.read(&mut piece) {
                 carried.come.fetch_add(1, Ordering::Relaxed);
-                while holds && carried.held.load(Ordering::Relaxed) {
+                while held(&carried).load(Ordering::Relaxed) {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
                 carried.taped.lock().unwrap().extend_from_slice(&piece[..length]);
