@@ -190,6 +190,24 @@ fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
     wait_until("hub is no source any more", SOON, || mark(&bob, "hub").is_empty());
 }
 
+/// A machine whose battery is dead shows a day on which a certificate that has ended was good.
+#[test]
+fn a_certificate_that_ended_before_the_floor_is_of_no_use_whatever_the_machine_shows() {
+    let network = Network::with(&["bob"]);
+    let path = network.bundle("bob").join("floor");
+    let mut floor = peer::time::floor::built();
+    let later = host::clock::wall().plus_s(40 * 86_400);
+    assert!(floor.raise(later.into(), clock::floor::Ground::Synchronised));
+    peer::time::floor::write(&path, &floor).unwrap();
+    let refused = Peer::fails(&network.bundle("bob"), "127.0.0.1:0");
+    assert!(refused.err.contains("expired"), "{}", refused.err);
+    let checked = network.peer("time check bob.bundle").ended(1);
+    assert!(checked.out.contains("and it is later than"), "{}", checked.out);
+    let _ = network.peer("time reset-floor bob.bundle").ended(0);
+    let _ = network.peer("time check bob.bundle").ended(0);
+    drop(network.start("bob", &[]));
+}
+
 #[test]
 fn the_floor_stays_and_only_a_person_takes_it_back() {
     let network = Network::new();

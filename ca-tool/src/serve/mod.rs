@@ -113,7 +113,7 @@ impl Served {
             None => None,
         };
         let identity = Arc::new(listener(&authority)?);
-        let desk = Arc::new(Desk::new(authority, how.grace_s, clock));
+        let desk = Arc::new(Desk::new(authority, how.grace_s, clock.clone()));
         desk.meet(|around| around.addresses = addresses(how, listening));
         let peer = Arc::new(Mesh::enter(&desk.authority, &how.mesh).await?);
         keeper::introduce(&desk, &peer, how).await;

@@ -246,7 +246,7 @@ impl<F: Fabric> Driver<F> {
                 let _ = self.saving.memory.send(self.node.remembered());
             }
             Action::Deliver { link, from, instance, id, body } => {
-                let at = host::clock::wall();
+                let at = self.clock.now().wall;
                 let message = Incoming { from, instance, id, at, body };
                 let parcel = Parcel::Message { link, message };
                 if self.inbox.try_send(parcel).is_err() {
@@ -282,7 +282,7 @@ impl<F: Fabric> Driver<F> {
 
     fn store(&mut self, link: LinkId, from: NodeName, batch: Batch) {
         let (priority, round) = (batch.priority, batch.round);
-        let parcel = inbox::Parcel { from: from.clone(), at: host::clock::wall(), batch };
+        let parcel = inbox::Parcel { from: from.clone(), at: self.clock.now().wall, batch };
         if self.inbox.try_send(Parcel::Batch { link, parcel }).is_err() {
             self.node.handle_taken(link, &from, priority, round, &refused());
         }

@@ -47,6 +47,7 @@ use crate::link::{Bounds, Gate};
 use crate::mqtt::{Endpoint, Opening, Plans};
 use crate::outbox::Outbox;
 use crate::state::State;
+use crate::time::Clockwork;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
@@ -120,7 +121,8 @@ impl Daemon {
     pub async fn start(start: Start) -> Result<Self, Fault> {
         let Start { bundle, lock, listen, peers, finding: by, mqtt, on_listening } = start;
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
-        let clock = Clock::start();
+        let works = Clockwork::open(&bundle.config.node, &bundle.paths.floor())?;
+        let clock = Clock::start().showing(works.wall());
         let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
         let (tcp, listening) = bind(&address).await?;
         let extra_peers: BTreeMap<NodeName, String> = peers.into_iter().collect();
@@ -129,30 +131,25 @@ impl Daemon {
         let mut node = new_node(&bundle, &state, &extra_peers, listening, &clock)?;
         super::policy::recall(&bundle, &mut node, clock.now())?;
         node.configure_leads(&seeds_of(&bundle, &by), clock.now());
-        let parts = Parts::new(&bundle, node.greeting())?;
+        let parts = Parts::new(&bundle, node.greeting(), works.wall())?;
         let (inbox, outbox, posting) = open_boxes(&bundle, &state, &parts.news)?;
         posting.recall(&mut node, clock.now())?;
         let (stop, stopped) = watch::channel(false);
         let (parcels, received) = mpsc::channel(PARCELS_MAX);
         let (saving, mut savers) = Saving::begin(&bundle);
         let boxes = (Arc::clone(&inbox), outbox);
-        let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock).await?;
-        let kept = time::keep(&bundle, &node, &parts.dialler, &stop, &mut savers)?;
+        let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock.clone()).await?;
+        let kept = time::keep(works, &bundle, &node, &parts.dialler, &stop, &mut savers)?;
         let doors = (endpoint.clone(), kept.clone());
         let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, doors, stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let watched = bundle.watched();
         let mut others = finders(&bundle, &by, listening, &parts.news);
-        let reloader = Reloader {
-            bundle,
-            dialler: Arc::clone(&parts.dialler),
-            listener: Arc::clone(&parts.listener),
-            extra_peers,
-            extra_seeds: by.seeds,
-        };
+        let reloader = parts.reloader(bundle, extra_peers, by.seeds);
+        let since = clock.now().wall;
         let home = tcp.as_ref().map(|_| listening);
         let rate = reloader.bundle.config.relay.bytes_per_second;
-        let connector = Arc::new(parts.connector(clock, home, rate, endpoint.clone()));
+        let connector = Arc::new(parts.connector(clock.clone(), home, rate, endpoint.clone()));
         let driver = Driver {
             node,
             fabric: DirectFabric::new(Arc::clone(&connector)),
@@ -175,7 +172,7 @@ impl Daemon {
             mqtt: endpoint,
             timing: Timing::new(kept),
             listening: listening::told(listening),
-            since: clock.now().wall,
+            since,
         };
         others.extend([
             tokio::spawn(deliver(received, inbox, parts.news.clone())),
@@ -240,8 +237,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(bundle: &Bundle, greeting: Greeting) -> Result<Self, Fault> {
-        let clock: tls::Clock = Arc::new(host::clock::wall);
+    fn new(bundle: &Bundle, greeting: Greeting, clock: tls::Clock) -> Result<Self, Fault> {
         let fault = |error: tls::TlsError| Fault::failed(error.to_string());
         let verifier = &bundle.verifier;
         let dialler = tls::Dialler::new(&bundle.identity, Arc::clone(verifier), Arc::clone(&clock));
@@ -290,6 +286,22 @@ impl Parts {
             clock,
         };
         Endpoint::open(opening).await.map(|endpoint| Some(Arc::new(endpoint)))
+    }
+
+    /// What reads the bundle again.
+    fn reloader(
+        &self,
+        bundle: Bundle,
+        extra_peers: BTreeMap<NodeName, String>,
+        extra_seeds: Vec<String>,
+    ) -> Reloader {
+        Reloader {
+            bundle,
+            dialler: Arc::clone(&self.dialler),
+            listener: Arc::clone(&self.listener),
+            extra_peers,
+            extra_seeds,
+        }
     }
 
     /// What every connection needs; `home` is where we listen.

@@ -20,10 +20,11 @@ use crate::bundle::Bundle;
 use crate::control::time::TimeAsk;
 use crate::control::{Replier, Reply};
 use crate::limits::TIME_ROLL_MS;
-use crate::time::{Keep, Kept, Ordered, Roll, begin};
+use crate::time::{Clockwork, Keep, Kept, Ordered, Roll, begin};
 
 /// Begins to keep the time of a bundle.
 pub(super) fn keep(
+    works: Clockwork,
     bundle: &Bundle,
     node: &Node,
     dialler: &Arc<tls::Dialler>,
@@ -31,15 +32,13 @@ pub(super) fn keep(
     savers: &mut Vec<JoinHandle<()>>,
 ) -> Result<Kept, Fault> {
     let keep = Keep {
-        me: bundle.config.node.clone(),
-        floor: bundle.paths.floor(),
         folder: bundle.paths.folder().to_owned(),
         sources: bundle.config.time.sources.clone(),
         verifier: Arc::clone(&bundle.verifier),
         dialler: Arc::clone(dialler),
-        clock: Arc::new(host::clock::wall),
+        clock: works.wall(),
     };
-    let (kept, tasks) = begin(keep, stop.subscribe())?;
+    let (kept, tasks) = begin(works, keep, stop.subscribe())?;
     savers.extend(tasks);
     kept.tell(Ordered::Verified(bundle.cert.not_before, Ground::Certificate));
     kept.tell(Ordered::Verified(node.position().at, Ground::Signed));

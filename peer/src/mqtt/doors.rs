@@ -247,7 +247,7 @@ impl Shared {
     ) {
         let name = Arc::clone(&door.identity.name);
         let client = Client::new(Arc::clone(&self.broker), door, self.clock.now());
-        let client = serve(stream, client, self.clock).await;
+        let client = serve(stream, client, self.clock.clone()).await;
         if let Some((reason, what)) = client.why() {
             tracing::debug!(client = %name, from, "a connection ended: {what} ({reason:?})");
         }

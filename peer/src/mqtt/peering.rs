@@ -57,7 +57,7 @@ impl Endpoint {
         let name = Arc::new(node.clone());
         let attributes = member.cert.attributes.clone();
         let identity = Arc::new(Identity { name, attributes });
-        let (broker, clock) = (Arc::clone(&self.broker), self.shared.clock);
+        let (broker, clock) = (Arc::clone(&self.broker), self.shared.clock.clone());
         let door = Door {
             identity: Arc::clone(&identity),
             users: Arc::default(),
@@ -71,8 +71,9 @@ impl Endpoint {
         let (theirs, beneath) = tokio::io::duplex(MQTT_PIPE_BYTES);
         let (read_ours, write_ours) = tokio::io::split(below);
         let (read_theirs, write_theirs) = tokio::io::split(beneath);
+        let ours_by = clock.clone();
         let tasks = vec![
-            tokio::spawn(async move { drop(serve(ours, client, clock).await) }),
+            tokio::spawn(async move { drop(serve(ours, client, ours_by).await) }),
             tokio::spawn(async move { drop(serve(theirs, uplink, clock).await) }),
             tokio::spawn(send(read_ours, AT_OURS, queue.clone())),
             tokio::spawn(send(read_theirs, AT_YOURS, queue)),

@@ -100,7 +100,7 @@ where
     let mut connection = Connection {
         stream,
         machine,
-        clock,
+        clock: clock.clone(),
         inbound: BytesMut::new(),
         reading: MQTT_READ_BYTES_MIN,
         was_full: false,

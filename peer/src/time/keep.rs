@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::event::Event;
-use clock::face::{Face, Reading};
+use clock::face::Reading;
 use clock::floor::{Floor, Ground};
-use clock::keeper::{Action, Keeper, Members, Served, Start};
+use clock::keeper::{Action, Keeper, Members, Served};
 use clock::limits::DRIFT;
 use clock::measure::{Exchange, Leap, Root, SourceId, Told};
 use clock::moment::{Mono, Utc};
@@ -26,6 +26,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::ask::{self, Asker, Papers, Turn};
+use super::shown::{Clockwork, Shown, now, system};
 use super::{floor, told};
 use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
@@ -57,10 +58,6 @@ pub enum Ordered {
 
 /// What a daemon starts to keep the time with.
 pub struct Keep {
-    /// Our name.
-    pub me: NodeName,
-    /// Where the floor is kept.
-    pub floor: PathBuf,
     /// The bundle, in which files are named.
     pub folder: PathBuf,
     /// Whom a person has chosen to be asked.
@@ -76,7 +73,7 @@ pub struct Keep {
 /// What the process reads the time from, and whom it asks about it.
 #[derive(Clone)]
 pub struct Kept {
-    face: Arc<Face>,
+    shown: Arc<Shown>,
     served: watch::Receiver<(Served, Mono)>,
     orders: mpsc::Sender<Ordered>,
 }
@@ -85,7 +82,7 @@ impl Kept {
     /// Time and error now.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        self.face.reading(now())
+        self.shown.reading()
     }
 
     /// What others are told of our clock now.
@@ -133,8 +130,10 @@ impl Drop for Seat {
 
 /// The task's own.
 struct Keeping {
+    me: NodeName,
     keep: Keep,
     keeper: Keeper,
+    shown: Arc<Shown>,
     roll: Roll,
     seats: BTreeMap<SourceId, Seat>,
     heard: mpsc::Sender<(SourceId, Turn)>,
@@ -143,35 +142,26 @@ struct Keeping {
     events: VecDeque<TimeEvent>,
 }
 
-/// The machine's count.
-fn now() -> Mono {
-    Mono::from_ns(host::clock::count_ns())
-}
-
-fn system() -> Utc {
-    Utc::from_ns(host::clock::wall_ns())
-}
-
-/// Reads the floor and begins to keep the time; the task ends when `stop` says so.
+/// Begins to keep the time; the task ends when `stop` says so.
 ///
 /// # Errors
-/// [`Fault`] if the floor or a file with roots cannot be read.
+/// [`Fault`] if a file with roots cannot be read.
 pub fn begin(
+    works: Clockwork,
     keep: Keep,
     stop: watch::Receiver<bool>,
 ) -> Result<(Kept, Vec<tokio::task::JoinHandle<()>>), Fault> {
-    let kept_floor = floor::read(&keep.floor)?;
-    let seed = u64::from_be_bytes(host::random::bytes()?);
-    let start = Start { me: keep.me.clone(), system: system(), floor: kept_floor, seed };
-    let keeper = Keeper::new(start, now());
+    let Clockwork { me, keeper, shown, floor } = works;
     let (heard, answers) = mpsc::channel(TIME_HEARD_MAX);
     let (orders, ordered) = mpsc::channel(TIME_ORDERS_MAX);
     let (served, seen) = watch::channel((keeper.served(now()), now()));
     let (floors, saved) = watch::channel(keeper.floor());
-    let kept = Kept { face: keeper.face(), served: seen, orders };
-    let saver = tokio::spawn(save(saved, keep.floor.clone()));
+    let kept = Kept { shown: Arc::clone(&shown), served: seen, orders };
+    let saver = tokio::spawn(save(saved, floor));
     let mut keeping = Keeping {
+        me,
         keeper,
+        shown,
         roll: Roll::default(),
         seats: BTreeMap::new(),
         heard,
@@ -386,7 +376,7 @@ impl Keeping {
             return Root::Mesh;
         }
         let known = self.roll.members.iter().filter(|(_, root)| **root).map(|(node, _)| node);
-        let all = known.chain([node, &self.keep.me]).cloned().map(SourceId::Peer);
+        let all = known.chain([node, &self.me]).cloned().map(SourceId::Peer);
         let mut named = all.filter(|id| id.reference_id() == reference_id);
         named.next().map_or(Root::Of(SourceId::System), Root::Of)
     }
@@ -406,6 +396,7 @@ impl Keeping {
                 Action::Tell(event) => self.tell(&event),
             }
         }
+        self.shown.look(&self.keeper);
         let at = now();
         self.served.send_replace((self.keeper.served(at), at));
     }

@@ -9,6 +9,8 @@
 pub mod ask;
 pub mod floor;
 mod keep;
+mod shown;
 mod told;
 
 pub use keep::{Keep, Kept, Ordered, Roll, begin};
+pub use shown::{Clockwork, Shown};

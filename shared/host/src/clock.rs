@@ -3,6 +3,8 @@
 //! Wall time is for certificates and signed times and may jump; monotonic time is for intervals
 //! and may not. The cores take both as a [`Now`].
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use shared::time::{Now, Tick, Timestamp};
@@ -33,24 +35,40 @@ pub fn count_ns() -> u64 {
     s.saturating_mul(1_000_000_000).saturating_add(ns)
 }
 
+/// What shows the time instead of the system's clock.
+pub type Wall = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// Both clocks; ticks count from [`Clock::start`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Clock {
     start: Instant,
+    wall: Wall,
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("start", &self.start).finish_non_exhaustive()
+    }
 }
 
 impl Clock {
     /// Starts counting ticks at zero.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), wall: Arc::new(wall) }
+    }
+
+    /// The same with another clock in place of the system's.
+    #[must_use]
+    pub fn showing(self, wall: Wall) -> Self {
+        Self { wall, ..self }
     }
 
     /// Both clocks at this moment.
     #[must_use]
     pub fn now(&self) -> Now {
         let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { tick: Tick::from_ms(ms), wall: wall() }
+        Now { tick: Tick::from_ms(ms), wall: (self.wall)() }
     }
 }
 

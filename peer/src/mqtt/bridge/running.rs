@@ -179,8 +179,8 @@ impl Running {
         let (local, remote) = span(terms, tally, &shared.broker, anew, shared.clock.now());
         self.lock().half = Some(remote.clone());
         let (near, far) = duplex(MQTT_PIPE_BYTES);
-        let at_home = serve(near, local, shared.clock);
-        let there = serve(line.stream, remote.clone(), shared.clock);
+        let at_home = serve(near, local, shared.clock.clone());
+        let there = serve(line.stream, remote.clone(), shared.clock.clone());
         let both = async { tokio::join!(at_home, there, shared.bridge(far)) };
         tokio::select! {
             _ = Box::pin(both) => {}

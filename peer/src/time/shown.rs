@@ -1,0 +1,152 @@
+//! What this process takes for the time: the mesh clock where it rests on something, else the
+//! system's clock, and never before the floor.
+//!
+//! A clock that nobody has told the time is no better than the system's, which somebody may set
+//! right any moment: so that is shown until the keeper has something to rest on.
+//!
+//! **Invariant:** reading waits for nobody.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use clock::face::{Face, Reading, State};
+use clock::keeper::{Keeper, Start};
+use clock::moment::{Mono, Utc};
+use clock::select::Outcome;
+use host::clock::Wall;
+use host::fault::Fault;
+use shared::name::NodeName;
+use shared::time::Timestamp;
+
+use super::floor;
+
+/// The machine's count.
+pub(super) fn now() -> Mono {
+    Mono::from_ns(host::clock::count_ns())
+}
+
+pub(super) fn system() -> Utc {
+    Utc::from_ns(host::clock::wall_ns())
+}
+
+/// The time, for everybody.
+#[derive(Debug)]
+pub struct Shown {
+    face: Arc<Face>,
+    floor_ns: AtomicI64,
+    /// Whether the clock rests on more than itself.
+    has_company: AtomicBool,
+}
+
+impl Shown {
+    fn of(keeper: &Keeper) -> Self {
+        let floor_ns = AtomicI64::new(keeper.floor().at().ns());
+        Self { face: keeper.face(), floor_ns, has_company: AtomicBool::new(false) }
+    }
+
+    /// Time and error now.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.face.reading(now())
+    }
+
+    /// What is to be taken for the time.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::from(self.utc())
+    }
+
+    fn utc(&self) -> Utc {
+        let reading = self.reading();
+        let floor = Utc::from_ns(self.floor_ns.load(Ordering::Relaxed));
+        let rests = match reading.state {
+            State::Rooted | State::Holding => true,
+            State::Mesh => self.has_company.load(Ordering::Relaxed),
+            State::Unset => false,
+        };
+        if rests { reading.best } else { system().max(floor) }
+    }
+
+    /// Takes over what the keeper knows.
+    pub(super) fn look(&self, keeper: &Keeper) {
+        self.floor_ns.store(keeper.floor().at().ns(), Ordering::Relaxed);
+        let company = match keeper.verdict().map(|verdict| &verdict.outcome) {
+            Some(Outcome::Isolated(midpoint)) => midpoint.nodes > 1,
+            Some(Outcome::Rooted(_) | Outcome::NoMajority(_)) => true,
+            Some(Outcome::Alone) | None => false,
+        };
+        self.has_company.store(company, Ordering::Relaxed);
+    }
+}
+
+/// A clock that shows the time and is not wound yet: whom it asks comes later.
+pub struct Clockwork {
+    pub(super) me: NodeName,
+    pub(super) keeper: Keeper,
+    pub(super) shown: Arc<Shown>,
+    pub(super) floor: PathBuf,
+}
+
+impl Clockwork {
+    /// Reads the floor and begins to count.
+    ///
+    /// # Errors
+    /// [`Fault`] if the floor is not whole.
+    pub fn open(me: &NodeName, floor: &Path) -> Result<Self, Fault> {
+        let seed = u64::from_be_bytes(host::random::bytes()?);
+        let kept = floor::read(floor)?;
+        let start = Start { me: me.clone(), system: system(), floor: kept, seed };
+        let keeper = Keeper::new(start, now());
+        let shown = Arc::new(Shown::of(&keeper));
+        Ok(Self { me: me.clone(), keeper, shown, floor: floor.to_owned() })
+    }
+
+    /// What is to be taken for the time, as everybody reads it.
+    #[must_use]
+    pub fn wall(&self) -> Wall {
+        let shown = Arc::clone(&self.shown);
+        Arc::new(move || shown.wall())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clock::floor::Ground;
+    use clock::keeper::Members;
+
+    use super::*;
+
+    fn works(floor: &Path) -> Clockwork {
+        Clockwork::open(&NodeName::parse("bob").unwrap(), floor).unwrap()
+    }
+
+    #[test]
+    fn who_was_told_nothing_shows_the_systems_clock_and_never_less_than_the_floor() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("floor");
+        let mut works = works(&path);
+        let wall = works.wall();
+        assert!((wall().ms() - host::clock::wall().ms()).abs() < 60_000);
+        let ahead = system().plus_ns(86_400_000_000_000);
+        works.keeper.handle_verified(ahead, Ground::Signed);
+        works.shown.look(&works.keeper);
+        assert_eq!(wall(), Timestamp::from(ahead));
+        floor::write(&path, &works.keeper.floor()).unwrap();
+        assert_eq!(self::works(&path).wall()(), Timestamp::from(ahead), "after a start too");
+    }
+
+    /// Alone a clock rests on nothing but itself, and the system's may be set right meanwhile.
+    #[test]
+    fn own_time_alone_is_no_reason_to_leave_the_systems_clock() {
+        let place = tempfile::tempdir().unwrap();
+        let mut works = works(&place.path().join("floor"));
+        let later = now().plus_ns(600_000_000_000);
+        works.keeper.handle_members(Members::default(), later);
+        works.keeper.handle_tick(later.plus_ns(60_000_000_000));
+        works.shown.look(&works.keeper);
+        assert_eq!(works.keeper.reading(later).state, State::Mesh);
+        assert!(!works.shown.has_company.load(Ordering::Relaxed));
+        assert!((works.shown.wall().ms() - host::clock::wall().ms()).abs() < 60_000);
+    }
+}
