@@ -5,9 +5,13 @@ use std::net::Ipv4Addr;
 
 use nts::server::{Plain, Settings};
 use serde_json::Value;
+use shared::id::InstanceId;
+use shared::name::{NetworkName, NodeName};
+use shared::shown::Shown;
+use shared::wire::Body;
 use tests::chronyd::Chronyd;
 use tests::hour::Hour;
-use tests::{Credentials, Network, Peer, SOON, wait_until};
+use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 
 const S: i64 = 1_000_000_000;
 
@@ -234,4 +238,42 @@ fn the_floor_stays_and_only_a_person_takes_it_back() {
         ground == "the newest feed or policy" || ground == "the newest certificate",
         "{ground}"
     );
+}
+
+/// Eve tells bob one time and carol another. Neither sees a lie; together they do.
+#[test]
+fn who_tells_two_neighbours_two_times_is_found_out() {
+    let network = Network::with(&["bob", "carol", "eve"]);
+    let bob = network.start("bob", &[]);
+    let carol = network.start("carol", &[&bob]);
+    carol.wait_links(&["bob"]);
+    let eve = Credentials::of_bundle(&network.bundle("eve"));
+    let chain: Vec<&[u8]> = eve.chain.iter().map(Vec::as_slice).collect();
+    let (mesh, node) = (NetworkName::parse("mesh.example"), NodeName::parse("eve"));
+    let (mesh, node) = (mesh.unwrap(), node.unwrap());
+    let said = |sequence, utc_ns| {
+        let instance = InstanceId::new([7; 16]);
+        let count_ns = 1_000_000_000 * sequence;
+        let node = node.clone();
+        let shown =
+            Shown { node, instance, sequence, steps: 1, count_ns, utc_ns, bound_ns: 1_000_000 };
+        let bytes = shown.sign(&mesh, &eve.private(), &chain).unwrap();
+        Body::Shown(bytes).to_frame()
+    };
+    let now = tests::hour::wall_ns();
+    let mut to_bob = Ear::dial(bob.address(), Some(&eve));
+    assert!(matches!(to_bob.hello(&eve), Some(Body::Welcome(_))));
+    to_bob.say(&said(1, now));
+    to_bob.say(&said(2, now + S));
+    wait_until("bob knows eve", SOON, || bob.links().contains(&"eve".to_owned()));
+    assert!(!has_event(&bob, "clock-two-faced"), "both can be true");
+    let mut to_carol = Ear::dial(carol.address(), Some(&eve));
+    assert!(matches!(to_carol.hello(&eve), Some(Body::Welcome(_))));
+    to_carol.say(&said(3, now + 9 * S));
+    wait_until("bob is told", SOON, || has_event(&bob, "clock-two-faced"));
+    let status = status(&bob);
+    let detail = status["events"].as_array().unwrap().iter().find_map(|event| {
+        (event["code"] == "clock-two-faced").then(|| event["detail"].as_str().unwrap().to_owned())
+    });
+    assert_eq!(detail.unwrap(), "eve has signed two times that contradict each other");
 }

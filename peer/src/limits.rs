@@ -255,6 +255,14 @@ pub const TIME_HEARD_MAX: usize = clock::limits::SOURCES_MAX;
 pub const TIME_ORDERS_MAX: usize = 64;
 /// How often the keeper is told who is a member, in ms: a new one is asked some seconds later.
 pub const TIME_ROLL_MS: u64 = 5_000;
+/// How often a node says what its clock shows, in ms.
+pub const SHOWN_MS: u64 = 60_000;
+/// To how many others a neighbour's statement is passed on: two a minute reach everybody in a few.
+pub const SHOWN_PASSED_ON: usize = 2;
+/// Statements that one link brings in a minute: its own, and about two of others; 150 µs each.
+pub const SHOWN_PER_LINK: u32 = 16;
+/// Statements that are remembered, to look at none twice: three from each of a full house of links.
+pub const SHOWN_SEEN_MAX: usize = 1024;
 /// Events of the clock that `peer time` shows: the newest.
 pub const TIME_EVENTS_MAX: usize = 32;
 /// Bytes of the file with the floor, its frame included.

@@ -148,6 +148,13 @@ pub enum Action {
         /// What the asker may hear.
         code: Code,
     },
+    /// Somebody brought a signed time statement; nothing of it is verified.
+    Shown {
+        /// On which link.
+        link: LinkId,
+        /// The statement.
+        bytes: Vec<u8>,
+    },
     /// Write the feed to disk.
     SaveFeed,
     /// Write the policy to disk.

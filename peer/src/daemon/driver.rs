@@ -100,6 +100,7 @@ impl<F: Fabric> Driver<F> {
     fn look_at_time(&mut self) {
         let now = self.clock.now();
         self.look_at_roll(now);
+        self.look_at_sayings(now);
         if self.node.next_deadline() <= now.tick {
             self.node.handle_timeout(now);
             self.posting.look(&self.node, now);
@@ -275,6 +276,7 @@ impl<F: Fabric> Driver<F> {
             Action::Traced { request, path } => self.traced(request, path),
             Action::Acknowledged { of, ack } => self.audience.acknowledged(of, ack),
             Action::Renew(petition) => self.petitioned(*petition),
+            Action::Shown { link, bytes } => self.hear_shown(link, bytes, self.clock.now()),
             Action::Renewed { request, outcome } => self.renewed(request, outcome),
             Action::Tell(event) => self.tell(&event),
         }
@@ -288,7 +290,7 @@ impl<F: Fabric> Driver<F> {
         }
     }
 
-    fn send(&mut self, link: LinkId, class: Class, frame: Vec<u8>) {
+    pub(super) fn send(&mut self, link: LinkId, class: Class, frame: Vec<u8>) {
         let (message, batch) = (frame_id(&frame), batch_of(&frame));
         let signed = frame.get(4) == Some(&Kind::SignedReceipt.octet());
         let queue = match class {

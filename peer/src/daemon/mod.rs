@@ -31,6 +31,7 @@ mod relayed;
 mod reload;
 mod renewal;
 mod saving;
+mod shown;
 mod start;
 mod telling;
 mod time;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::control::Desk;
 use super::driver::Driver;
 use super::fabric::Fabric;
+use super::shown::Sayings;
 use crate::bundle::Bundle;
 use crate::control::time::TimeAsk;
 use crate::control::{Replier, Reply};
@@ -52,14 +53,16 @@ fn roll(node: &Node) -> Roll {
 
 /// The driver's end.
 pub(super) struct Timing {
-    kept: Kept,
+    pub(super) kept: Kept,
+    pub(super) sayings: Sayings,
     told: Roll,
     next: Tick,
 }
 
 impl Timing {
     pub(super) fn new(kept: Kept) -> Self {
-        Self { kept, told: Roll::default(), next: Tick::from_ms(0) }
+        let (sayings, told, next) = Default::default();
+        Self { kept, sayings, told, next }
     }
 
     /// Other sources may stand in `node.yaml` now.

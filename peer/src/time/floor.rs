@@ -1,10 +1,10 @@
 //! The floor on the disk: the file `floor` of a bundle.
 //!
-//! `CONCLAVE FLOOR 1`, a line's end, nanoseconds since 1970 as eight octets, one for its ground, and
-//! the first four of the SHA-256 of all that. It is written beside and renamed.
+//! `CONCLAVE FLOOR 1`, a line's end, nanoseconds since 1970 as eight octets, one for its ground,
+//! and the first four of the SHA-256 of all that. It is written beside and renamed.
 //!
-//! **Invariant:** a file that is not whole is no floor, and a peer does not start on it: whoever can
-//! cut a file could otherwise bring back yesterday.
+//! **Invariant:** a file that is not whole is no floor, and a peer does not start on it: whoever
+//! can cut a file could otherwise bring back yesterday.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The task that owns the keeper: it hears answers and news of members, performs what the keeper
 //! wants, and tells others the time.
 //!
-//! **Invariant:** only this task touches the keeper; a member whose certificate does not stand is no
-//! source from the moment on that the feed says so.
+//! **Invariant:** only this task touches the keeper; a member whose certificate does not stand is
+//! no source from the moment on that the feed says so.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::event::Event;
-use clock::face::Reading;
+use clock::face::{Line, Reading};
 use clock::floor::{Floor, Ground};
 use clock::keeper::{Action, Keeper, Members, Served};
 use clock::limits::DRIFT;
@@ -18,7 +18,9 @@ use clock::measure::{Exchange, Leap, Root, SourceId, Told};
 use clock::moment::{Mono, Utc};
 use host::fault::Fault;
 use nts::client::Sample;
+use shared::id::InstanceId;
 use shared::name::NodeName;
+use shared::shown::{Shown, SignedShown};
 use shared::time::Timestamp;
 use shared::verify::Verifier;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +28,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::ask::{self, Asker, Papers, Turn};
-use super::shown::{Clockwork, Shown, now, system};
+use super::shown::{Clockwork, Shown as Face, now, system};
 use super::{floor, told};
 use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
@@ -48,6 +50,8 @@ pub struct Roll {
 pub enum Ordered {
     /// A command asks.
     Asked(TimeAsk, oneshot::Sender<Vec<TimeReply>>),
+    /// A member has signed what its clock showed.
+    Said(Box<SignedShown>),
     /// Something was verified that is dated.
     Verified(Timestamp, Ground),
     /// Members came, went, or changed; or the feed or policy did.
@@ -73,12 +77,18 @@ pub struct Keep {
 /// What the process reads the time from, and whom it asks about it.
 #[derive(Clone)]
 pub struct Kept {
-    shown: Arc<Shown>,
+    shown: Arc<Face>,
     served: watch::Receiver<(Served, Mono)>,
     orders: mpsc::Sender<Ordered>,
 }
 
 impl Kept {
+    /// The clock at this moment, to be read at others near it without a turn of its hand between.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        self.shown.line()
+    }
+
     /// Time and error now.
     #[must_use]
     pub fn reading(&self) -> Reading {
@@ -92,6 +102,12 @@ impl Kept {
         let grown = (now().ns_since(at) as f64 * DRIFT).ceil() as u64;
         served.told.root_dispersion_ns = served.told.root_dispersion_ns.saturating_add(grown);
         served
+    }
+
+    /// What there is to sign about our clock; nothing before it rests on something.
+    #[must_use]
+    pub fn statement(&self, node: NodeName, instance: InstanceId, sequence: u64) -> Option<Shown> {
+        self.shown.statement(node, instance, sequence)
     }
 
     /// Tells the keeper something; what finds no room is told again later, or did not matter.
@@ -133,7 +149,7 @@ struct Keeping {
     me: NodeName,
     keep: Keep,
     keeper: Keeper,
-    shown: Arc<Shown>,
+    shown: Arc<Face>,
     roll: Roll,
     seats: BTreeMap<SourceId, Seat>,
     heard: mpsc::Sender<(SourceId, Turn)>,
@@ -222,6 +238,7 @@ impl Keeping {
             Ordered::Asked(ask, reply) => {
                 let _ = reply.send(self.answer(&ask));
             }
+            Ordered::Said(said) => self.keeper.handle_statement(*said),
             Ordered::Verified(at, ground) => self.keeper.handle_verified(at.into(), ground),
             Ordered::Roll(roll) => {
                 self.roll = roll;
@@ -299,9 +316,8 @@ impl Keeping {
         let wall = host::clock::wall();
         let mut members = Members { time_root: self.roll.time_root, ..Members::default() };
         for (node, time_root) in &self.roll.members {
-            if *time_root {
-                members.roots.insert(node.clone());
-            }
+            let known = if *time_root { &mut members.roots } else { &mut members.others };
+            known.insert(node.clone());
         }
         for (id, seat) in &mut self.seats {
             if let Some(member) = &seat.standing.member {

@@ -1,8 +1,8 @@
 //! The mesh clock in the daemon: sockets, files and the machine's count around the pure crates
 //! `clock` and `nts`.
 //!
-//! [`keep`] owns the keeper and drives it; [`ask`] asks one source; [`floor`] keeps the floor on the
-//! disk. What the process reads the time from is the [`Kept`] that a start gives out.
+//! [`keep`] owns the keeper and drives it; [`ask`] asks one source; [`floor`] keeps the floor on
+//! the disk. What the process reads the time from is the [`Kept`] that a start gives out.
 //!
 //! **Invariant:** the system's clock is read here, and set by nobody.
 

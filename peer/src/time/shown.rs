@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use clock::face::{Face, Reading, State};
+use clock::face::{Face, Line, Reading, State};
 use clock::keeper::{Keeper, Start};
 use clock::moment::{Mono, Utc};
 use clock::select::Outcome;
 use host::clock::Wall;
 use host::fault::Fault;
+use shared::id::InstanceId;
 use shared::name::NodeName;
+use shared::shown::Shown as Statement;
 use shared::time::Timestamp;
 
 use super::floor;
@@ -45,6 +47,11 @@ impl Shown {
         Self { face: keeper.face(), floor_ns, has_company: AtomicBool::new(false) }
     }
 
+    /// The clock at this moment.
+    pub(super) fn line(&self) -> Line {
+        self.face.line()
+    }
+
     /// Time and error now.
     #[must_use]
     pub fn reading(&self) -> Reading {
@@ -66,6 +73,28 @@ impl Shown {
             State::Unset => false,
         };
         if rests { reading.best } else { system().max(floor) }
+    }
+
+    /// What there is to sign about it; nothing while it rests on nothing.
+    pub(super) fn statement(
+        &self,
+        node: NodeName,
+        instance: InstanceId,
+        sequence: u64,
+    ) -> Option<Statement> {
+        let (at, steps) = (now(), self.face.line().steps);
+        let reading = self.face.reading(at);
+        // A step between the two would make it look like two faces: it waits for the next minute.
+        let same = self.face.line().steps == steps;
+        (reading.state != State::Unset && same).then(|| Statement {
+            node,
+            instance,
+            sequence,
+            steps,
+            count_ns: at.ns(),
+            utc_ns: reading.best.ns(),
+            bound_ns: reading.bound_ns,
+        })
     }
 
     /// Takes over what the keeper knows.

@@ -88,12 +88,14 @@ pub enum Kind {
     Renewed = 73,
     /// From the authority: no, and why.
     RenewRefused = 74,
+    /// What a clock showed, signed.
+    Shown = 88,
     /// Octets of the MQTT that two peers speak: the first says at whose endpoint.
     Topics = 80,
 }
 
 impl Kind {
-    const ALL: [Self; 41] = [
+    const ALL: [Self; 42] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -135,6 +137,7 @@ impl Kind {
         Self::Renewed,
         Self::RenewRefused,
         Self::Topics,
+        Self::Shown,
     ];
 
     /// Its octet on the wire.

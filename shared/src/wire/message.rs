@@ -117,6 +117,8 @@ pub enum Body {
     PolicyWant(u64),
     /// A policy was applied somewhere.
     PolicyAck(Ack),
+    /// What a clock showed, signed.
+    Shown(Vec<u8>),
     /// Signed presences; `true` if these are the last of a list.
     Presences(Vec<Vec<u8>>, bool),
     /// For an application.
@@ -171,6 +173,9 @@ impl Body {
             Kind::Policy => {
                 (payload.len() <= STATEMENT_BYTES_MAX).then(|| Self::Policy(payload.to_vec()))
             }
+            Kind::Shown => {
+                (payload.len() <= STATEMENT_BYTES_MAX).then(|| Self::Shown(payload.to_vec()))
+            }
             Kind::PolicyWant => eight(payload).map(Self::PolicyWant),
             Kind::PolicyAck => whole(payload).map(Self::PolicyAck),
             Kind::Presences => presences(payload),
@@ -214,6 +219,7 @@ impl Body {
             Self::FeedWant(_) => Kind::FeedWant,
             Self::FeedAck(_) => Kind::FeedAck,
             Self::Policy(_) => Kind::Policy,
+            Self::Shown(_) => Kind::Shown,
             Self::PolicyWant(_) => Kind::PolicyWant,
             Self::PolicyAck(_) => Kind::PolicyAck,
             Self::Presences(..) => Kind::Presences,
@@ -262,7 +268,7 @@ impl Body {
                 payload
             }
             Self::Receipt(receipt) => cbor(|e| e.encode(receipt)?.ok()),
-            Self::Policy(bytes) | Self::Bulk(bytes) | Self::Carried(bytes) => {
+            Self::Policy(bytes) | Self::Bulk(bytes) | Self::Carried(bytes) | Self::Shown(bytes) => {
                 return frame_into(buffer, self.kind(), bytes);
             }
             Self::Bye => Vec::new(),
@@ -338,6 +344,7 @@ mod tests {
             Body::FeedAck(Ack { number: 4, node, cut: 2 }),
             Body::Presences(vec![vec![1], vec![2, 3]], true),
             Body::PolicyWant(3),
+            Body::Shown(vec![7; 40]),
             Body::Message(Message { id: 1, body: b"hello".to_vec() }),
             Body::Receipt(Receipt { id: 1, refused: Some(Code::Quota) }),
             Body::Bulk(vec![0; 10]),

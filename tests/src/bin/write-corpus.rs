@@ -91,6 +91,7 @@ fn frames(greeting: Greeting) {
         Body::Receipt(Receipt { id: 1, refused: None }),
         Body::Bulk(vec![0; 100]),
         Body::Bye,
+        Body::Shown(shown().to_bytes()),
         Body::Trace(Trace::Ask { id: 1, to: node.clone(), hops: 4 }),
         Body::Trace(Trace::Found {
             id: 1,

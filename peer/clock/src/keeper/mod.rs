@@ -56,6 +56,8 @@ pub struct Members {
     pub sources: BTreeSet<SourceId>,
     /// Members whose certificates have the role `time-root`, whether they can be asked or not.
     pub roots: BTreeSet<NodeName>,
+    /// Others whose time statements are remembered.
+    pub others: BTreeSet<NodeName>,
 }
 
 /// What is to be done.
@@ -128,7 +130,9 @@ impl Keeper {
     pub fn handle_members(&mut self, members: Members, now: Mono) {
         self.table.keep(&members, now);
         self.statements.keep(|node| {
-            members.roots.contains(node) || members.sources.contains(&SourceId::Peer(node.clone()))
+            members.others.contains(node)
+                || members.roots.contains(node)
+                || members.sources.contains(&SourceId::Peer(node.clone()))
         });
         self.members = members;
         self.handle_tick(now);

@@ -32,6 +32,7 @@ fn members(sources: &[&str], roots: &[&str]) -> Members {
         time_root: false,
         sources: sources.iter().map(|name| peer(name)).collect(),
         roots: roots.iter().map(|name| node(name)).collect(),
+        ..Members::default()
     }
 }
 

@@ -114,7 +114,12 @@ impl World {
             let (floor, seed) = (Floor::new(build), dice.next());
             let now = crystal.count(0);
             let mut keeper = Keeper::new(Start { me: name(at), system, floor, seed }, now);
-            let members = Members { time_root: plan.role, sources, roots: roots.clone() };
+            let members = Members {
+                time_root: plan.role,
+                sources,
+                roots: roots.clone(),
+                ..Members::default()
+            };
             keeper.handle_members(members, now);
             nodes.push(Node {
                 keeper,

@@ -60,6 +60,7 @@ impl Node {
             Body::Post(post) => return self.take_post(link, post, now),
             Body::Spread(spread) => return self.take_spread(link, spread, now),
             Body::Circuit(circuit) => return self.take_circuit(link, circuit, now),
+            Body::Shown(bytes) => self.push(Action::Shown { link, bytes }),
             Body::Policy(bytes) => self.take_policy(link, &bytes, now),
             Body::PolicyWant(number) => self.send_policy(link, number),
             Body::PolicyAck(ack) => self.carry_policy_ack_back(link, ack),

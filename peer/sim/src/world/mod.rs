@@ -277,7 +277,7 @@ impl World {
             // Nothing is queued in here: `peer/core/src/post/tests.rs` has streams.
             Action::Store { .. } | Action::Load(_) | Action::Settle { .. } => {}
             Action::Discard { .. } | Action::Receipted(_) => {}
-            Action::Missing(_) | Action::Claimed { .. } => {}
+            Action::Missing(_) | Action::Claimed { .. } | Action::Shown { .. } => {}
             Action::Spread { links, frame, .. } => {
                 links.into_iter().for_each(|link| self.batch(index, link, &frame));
             }
