@@ -43,7 +43,7 @@ pub use charting::Notary;
 pub(crate) use charting::{HEADS, LINK_STATE};
 pub use figures::{SessionView, WayView};
 pub(crate) use peers::{DIGEST, PEER_CLIENT, TAKEN};
-pub(crate) use sessions::{Leaving, Opened};
+pub(crate) use sessions::Leaving;
 
 /// How much a peer's endpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,8 +265,8 @@ impl Broker {
     }
 
     /// A client's own identifier, if it has none (§3.1.3.1).
-    pub(crate) fn assigned_client_id(&self, connection: u64) -> ByteString {
-        ByteString::from(format!("auto-{:x}-{connection:x}", self.settings.run))
+    pub(crate) fn assigned_client_id(&self, number: u64) -> ByteString {
+        ByteString::from(format!("auto-{:x}-{number:x}", self.settings.run))
     }
 
     /// Whether somebody may publish here on a topic.

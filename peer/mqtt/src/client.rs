@@ -89,6 +89,8 @@ struct Open {
     version: Version,
     /// It said that it is a bridge, as Mosquitto's are.
     bridge: bool,
+    /// Larger packets it does not take.
+    packet_bytes_max: u32,
     identity: Arc<Identity>,
     since: Option<Timestamp>,
     /// Under which rights it was found, and which rules mean the client.
@@ -256,26 +258,27 @@ impl Client {
         self.ending = Some(stop.reason);
         match self.open.take() {
             Some(mut open) => {
-                open.settle(&mut self.replies, Waker::noop(), now.tick);
+                let _ = open.settle(&mut self.replies, Waker::noop(), now.tick);
                 self.broker.leave(&open.session, open.connection, Leaving::Broken, None, now.wall);
                 if open.version == Version::V5 {
-                    let (reason, none) = (stop.reason, None);
-                    let reason_string = Some(ByteString::from_static(stop.what));
-                    let (session_expiry_s, server_reference) = (none, None);
-                    let goodbye =
-                        Disconnect { reason, session_expiry_s, reason_string, server_reference };
-                    encode(&Packet::Disconnect(goodbye), open.version, &mut self.replies);
+                    let words = Some(ByteString::from_static(stop.what));
+                    let fits = open.say(&goodbye(stop.reason, words), &mut self.replies);
+                    if fits.is_err() {
+                        encode(&goodbye(stop.reason, None), open.version, &mut self.replies);
+                    }
                 }
             }
             None => self.refuse(stop.reason),
         }
     }
 
-    /// A CONNACK that says no; a client that did not say which MQTT it speaks hears nothing.
+    /// A CONNACK that says no; a client that did not say which MQTT it speaks hears nothing, and
+    /// neither does one before MQTT 5 whose CONNECT is none (MQTT 3.1.1 §3.1.4).
     fn refuse(&mut self, reason: Reason) {
         self.broker.counters.refused.add(1);
         let version = match (self.decoder.said(), reason) {
-            (Some(version), _) => version,
+            (Some(version), _) if version == Version::V5 || reason.has_return_code() => version,
+            (Some(_), _) => return,
             (None, Reason::UnsupportedProtocolVersion) => Version::V311,
             (None, _) => return,
         };
@@ -289,7 +292,7 @@ impl Client {
     pub fn fill(&mut self, out: &mut Vec<u8>, waker: &Waker, now: Now) -> State {
         let mut lost = None;
         if let Some(open) = &mut self.open {
-            open.settle(&mut self.replies, waker, now.tick);
+            let settled = open.settle(&mut self.replies, waker, now.tick);
             let mut pump = Pump {
                 connection: open.connection,
                 out: &mut self.replies,
@@ -304,7 +307,7 @@ impl Client {
                 self.broker.counters.sent.add(pump.sent);
             }
             lost = match pumped {
-                Pumped::Done => None,
+                Pumped::Done => settled.err(),
                 Pumped::End(reason) => Some(stop(reason, words(reason))),
                 Pumped::Lost => {
                     Some(stop(Reason::SessionTakenOver, words(Reason::SessionTakenOver)))
@@ -406,54 +409,70 @@ impl Drop for Client {
 }
 
 impl Open {
+    /// Says something that may be larger than what the client takes, and is not sent then.
+    fn say(&self, packet: &Packet, replies: &mut Vec<u8>) -> Result<(), Stop> {
+        let before = replies.len();
+        encode(packet, self.version, replies);
+        if u32::try_from(replies.len() - before).is_ok_and(|size| size <= self.packet_bytes_max) {
+            return Ok(());
+        }
+        replies.truncate(before);
+        Err(stop(Reason::PacketTooLarge, "an answer larger than the maximum packet size"))
+    }
+
     /// Writes the acknowledgements that nothing has to be waited for.
-    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker, now: Tick) {
+    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker, now: Tick) -> Result<(), Stop> {
         while let Some(first) = self.owed.front() {
             if first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
-                return;
+                return Ok(());
             }
             if let Said::Subscribe { told: Some(told), until, .. } = &first.what
                 && *until > now
                 && !told.is_settled(waker)
             {
-                return;
+                return Ok(());
             }
-            let Some(owed) = self.owed.pop_front() else { return };
-            self.acknowledge(owed, replies);
+            let Some(owed) = self.owed.pop_front() else { return Ok(()) };
+            self.acknowledge(owed, replies)?;
         }
+        Ok(())
     }
 
     /// Acknowledges now, or when what it waits for is done.
-    fn owe(&mut self, owed: Owed, replies: &mut Vec<u8>) {
+    fn owe(&mut self, owed: Owed, replies: &mut Vec<u8>) -> Result<(), Stop> {
         let told = !matches!(&owed.what, Said::Subscribe { told: Some(_), .. });
         if told && owed.receipt.is_none() && self.owed.is_empty() {
-            self.acknowledge(owed, replies);
-        } else {
-            self.owed.push_back(owed);
+            return self.acknowledge(owed, replies);
         }
+        self.owed.push_back(owed);
+        Ok(())
     }
 
-    fn acknowledge(&self, owed: Owed, replies: &mut Vec<u8>) {
+    fn acknowledge(&self, owed: Owed, replies: &mut Vec<u8>) -> Result<(), Stop> {
         let (packet_id, exactly_once, reason) = match owed.what {
             Said::Publish { packet_id, exactly_once, reason } => (packet_id, exactly_once, reason),
-            Said::Subscribe { ack, .. } => {
-                return encode(&Packet::SubAck(ack), self.version, replies);
-            }
+            Said::Subscribe { ack, .. } => return self.say(&Packet::SubAck(ack), replies),
         };
         let failed = owed.receipt.as_ref().is_some_and(|receipt| receipt.has_failed());
         let reason = if failed { Reason::ImplementationSpecific } else { reason };
         if exactly_once && reason.is_error() {
             self.session.lock().received.remove(&packet_id);
         }
+        if failed && self.version != Version::V5 {
+            // There is no other way to say that it is not safe (MQTT 3.1.1 §4.8).
+            return Err(stop(reason, "what the disk did not take"));
+        }
         let quick = reason == Reason::Success || self.version != Version::V5;
         if quick {
             let [high, low] = packet_id.get().to_be_bytes();
             let head = if exactly_once { 0x50 } else { 0x40 };
-            return replies.extend_from_slice(&[head, 2, high, low]);
+            replies.extend_from_slice(&[head, 2, high, low]);
+            return Ok(());
         }
         let ack = Ack { packet_id, reason, reason_string: None };
         let packet = if exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
         encode(&packet, self.version, replies);
+        Ok(())
     }
 
     /// When the first that is owed is waited for no longer.
@@ -463,6 +482,11 @@ impl Open {
             Said::Publish { .. } => None,
         }
     }
+}
+
+const fn goodbye(reason: Reason, reason_string: Option<ByteString>) -> Packet {
+    let (session_expiry_s, server_reference) = (None, None);
+    Packet::Disconnect(Disconnect { reason, session_expiry_s, reason_string, server_reference })
 }
 
 const fn words(reason: Reason) -> &'static str {

@@ -17,7 +17,9 @@ use bytestring::ByteString;
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
-use crate::codec::{Options, Outgoing, PacketId, Qos, Reason, Version, encode_publish};
+use crate::codec::{
+    Options, Outgoing, PacketId, Qos, Reason, Version, encode_publish, publish_bytes,
+};
 use crate::few::Few;
 use crate::identity::Identity;
 use crate::journal::{Change, Journal, Table, key};
@@ -118,6 +120,9 @@ pub(crate) struct Online {
     pub(crate) end: Option<Reason>,
 }
 
+/// Octets that an alias takes, and by which the two lengths before it may grow.
+const ALIAS_BYTES: usize = 5;
+
 /// Numbers for topics towards a client (§3.3.2.3.4): first come, first numbered.
 #[derive(Debug, Default)]
 pub(crate) struct Aliases {
@@ -126,8 +131,9 @@ pub(crate) struct Aliases {
 }
 
 impl Aliases {
-    /// The alias for a topic, and whether the topic has to be said with it.
-    pub(crate) fn of(&mut self, topic: &ByteString) -> Option<(u16, bool)> {
+    /// The alias for a topic, and whether the topic has to be said with it; a new one only if there
+    /// is room for both.
+    pub(crate) fn of(&mut self, topic: &ByteString, room: bool) -> Option<(u16, bool)> {
         if self.max == 0 {
             return None;
         }
@@ -135,7 +141,7 @@ impl Aliases {
             return Some((*alias, false));
         }
         let next = u16::try_from(self.known.len()).ok()?.checked_add(1)?;
-        (next <= self.max).then(|| {
+        (room && next <= self.max).then(|| {
             // Its own bytes: the buffer that it was read into is not held on to.
             self.known.insert(ByteString::from(&**topic), next);
             (next, true)
@@ -386,15 +392,22 @@ fn write(online: &mut Online, message: &Message, terms: &Terms, expiry_s: Option
 impl Online {
     /// Writes a PUBLISH, with an alias if there is one; one that is larger than the client takes is
     /// as if it had been sent (§3.1.2.11.4).
-    pub(crate) fn write<'m>(&mut self, mut publish: Outgoing<'m>, topic: &'m ByteString) -> bool {
-        if crate::codec::publish_bytes(&publish, self.version) + 3 > self.packet_bytes_max {
-            return false;
+    pub(crate) fn write<'m>(&mut self, publish: Outgoing<'m>, topic: &'m ByteString) -> bool {
+        let whole = publish_bytes(&publish, self.version);
+        let room = whole + ALIAS_BYTES <= self.packet_bytes_max;
+        if let Some((alias, said)) = self.aliases.of(topic, room) {
+            let alias = NonZeroU16::new(alias);
+            let short = Outgoing { alias, topic: if said { topic } else { "" }, ..publish };
+            // Of a short topic it is the longer form.
+            if publish_bytes(&short, self.version) <= self.packet_bytes_max {
+                encode_publish(&short, self.version, &mut self.out);
+                return true;
+            }
         }
-        if let Some((alias, said)) = self.aliases.of(topic) {
-            publish.alias = NonZeroU16::new(alias);
-            publish.topic = if said { topic } else { "" };
+        let fits = whole <= self.packet_bytes_max;
+        if fits {
+            encode_publish(&publish, self.version, &mut self.out);
         }
-        encode_publish(&publish, self.version, &mut self.out);
-        true
+        fits
     }
 }

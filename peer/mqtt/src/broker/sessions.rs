@@ -70,22 +70,20 @@ impl Broker {
         let mut sessions = self.sessions();
         sessions.last_connection += 1;
         let connection = sessions.last_connection;
-        let client = if connect.client_id.is_empty() {
-            self.assigned_client_id(connection)
-        } else {
-            connect.client_id.clone()
-        };
-        let owner = Owner { identity: Arc::clone(&identity.name), client };
+        let owner = self.owner(&sessions, identity, connect);
         let existing = sessions.by_owner.get(&owner).cloned();
         if existing.is_none() && sessions.by_id.len() >= self.settings.bounds.sessions {
             return Err(Reason::QuotaExceeded);
         }
         let mut will = None;
+        // One that was to end with its connection ends with it now.
+        let ends = |session: &Arc<Session>| session.lock().expiry_s == 0;
+        let clean = connect.clean_start || existing.as_ref().is_some_and(ends);
         if let Some(session) = &existing {
-            let due = self.take_over(&mut sessions, session, connect.clean_start);
+            let due = self.take_over(&mut sessions, session, clean);
             will = due.map(|will| (Arc::clone(session), will));
         }
-        let kept = existing.filter(|_| !connect.clean_start);
+        let kept = existing.filter(|_| !clean);
         let present = kept.is_some();
         let session = kept.unwrap_or_else(|| sessions.make(owner, kind));
         let expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
@@ -104,7 +102,7 @@ impl Broker {
             let mut inside = session.lock();
             let before = inside.identity.replace(Arc::clone(identity));
             inside.will = own.map(|message| (will_delay(connect), message.to_kept()));
-            inside.online = Some(online(connection, connect));
+            inside.online = Some(online(connection, connect, kind));
             inside.queue.rewind();
             inside.expiry_s = expiry_s;
             inside.bytes_max = self.queue_bytes(kind);
@@ -144,6 +142,19 @@ impl Broker {
         drop(inside);
         sessions.look_at(session.id, heard.plus_s(i64::from(PEER_EXPIRY_S)));
         Some(session)
+    }
+
+    /// Whose session is asked for; who names no client is given a name that nobody has (§3.1.3.1).
+    fn owner(&self, sessions: &Sessions, identity: &Identity, connect: &Connect) -> Owner {
+        let own = |client| Owner { identity: Arc::clone(&identity.name), client };
+        if !connect.client_id.is_empty() {
+            return own(connect.client_id.clone());
+        }
+        let known = |owner: &Owner| sessions.by_owner.contains_key(owner);
+        let numbers = sessions.last_connection..;
+        let mut names = numbers.map(|number| own(self.assigned_client_id(number)));
+        // There are fewer sessions than numbers.
+        names.find(|owner| !known(owner)).unwrap_or_else(|| own(ByteString::new()))
     }
 
     /// The connection that has the session loses it; gives the will that is due.
@@ -473,9 +484,13 @@ fn will_delay(connect: &Connect) -> u32 {
     connect.will.as_ref().map_or(0, |will| will.delay_s)
 }
 
-fn online(connection: u64, connect: &Connect) -> Online {
-    let largest = usize::try_from(PACKET_BYTES_MAX).unwrap_or(usize::MAX);
+fn online(connection: u64, connect: &Connect, kind: Kind) -> Online {
     let told = connect.packet_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+    // A peer's decoder has our own bound; a program that set none takes all there is.
+    let largest = match kind {
+        Kind::Peer => usize::try_from(PACKET_BYTES_MAX).unwrap_or(usize::MAX),
+        Kind::Client => usize::MAX,
+    };
     Online {
         connection,
         version: connect.version,

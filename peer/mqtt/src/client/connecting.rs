@@ -3,21 +3,29 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use shared::time::{Now, Timestamp};
 
 use super::{Client, Open, Stop, stop};
 use crate::bridge::BRIDGE_CLIENT;
-use crate::broker::{Opened, PEER_CLIENT};
+use crate::broker::PEER_CLIENT;
 use crate::codec::{ConnAck, Connect, Granted, Packet, Reason, Version, encode};
 use crate::identity::Identity;
 use crate::limits::{
     ALIAS_MAX, CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX_S, PACKET_BYTES_MAX, RECEIVE_MAX,
+    SESSION_EXPIRY_MAX_S,
 };
 use crate::session::Kind;
 use crate::topic::is_publishable;
 
 impl Client {
     pub(super) fn connect(&mut self, connect: &Connect, now: Now) -> Result<(), Stop> {
+        if !self.is_answerable(connect) {
+            self.broker.counters.refused.add(1);
+            self.ending = Some(Reason::PacketTooLarge);
+            self.why = Some("a maximum packet size that is too small for any answer");
+            return Ok(());
+        }
         if connect.auth_method.is_some() {
             let what = "enhanced authentication; certificates say who somebody is";
             return Err(stop(Reason::BadAuthenticationMethod, what));
@@ -45,7 +53,8 @@ impl Client {
         // One and a half times what was agreed on (§3.1.2.10); 0 is for ever.
         let silence_ms = u64::from(keep_alive_s) * 1500;
         self.silence_ms = Some(silence_ms).filter(|ms| *ms > 0);
-        let ack = acknowledge(connect, &opened, keep_alive_s);
+        let client_id = opened.session.owner.client.clone();
+        let ack = acknowledge(connect, client_id, opened.expiry_s, opened.present);
         encode(&Packet::ConnAck(Box::new(ack)), connect.version, &mut self.replies);
         let (number, rights) = self.broker.rights();
         let standing = (number, rights.standing(identity.who()));
@@ -57,6 +66,7 @@ impl Client {
             connection: opened.connection,
             version: connect.version,
             bridge: connect.bridge,
+            packet_bytes_max: connect.packet_bytes_max.unwrap_or(u32::MAX),
             since: self.since_of(&identity, now),
             identity,
             standing,
@@ -74,6 +84,18 @@ impl Client {
             paused_until: None,
         }));
         Ok(())
+    }
+
+    /// Whether a CONNACK for this client is no larger than what it takes (§3.1.2.11.4); all else
+    /// that it must be told is smaller, or can be left out.
+    fn is_answerable(&self, connect: &Connect) -> bool {
+        let Some(bytes_max) = connect.packet_bytes_max else { return true };
+        let expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
+        let longest = self.broker.assigned_client_id(u64::MAX);
+        let ack = acknowledge(connect, longest, expiry_s, false);
+        let mut octets = Vec::new();
+        encode(&Packet::ConnAck(Box::new(ack)), connect.version, &mut octets);
+        u32::try_from(octets.len()).is_ok_and(|length| length <= bytes_max)
     }
 
     /// Who a client is: by the door it came through, or by the name it gives there.
@@ -106,16 +128,22 @@ fn granted_keep_alive(connect: &Connect) -> u16 {
     }
 }
 
-fn acknowledge(connect: &Connect, opened: &Opened, keep_alive_s: u16) -> ConnAck {
+fn acknowledge(
+    connect: &Connect,
+    client_id: ByteString,
+    expiry_s: u32,
+    session_present: bool,
+) -> ConnAck {
     let assigned = connect.client_id.is_empty();
+    let keep_alive_s = granted_keep_alive(connect);
     let granted = Granted {
-        session_expiry_s: (opened.expiry_s != connect.session_expiry_s).then_some(opened.expiry_s),
+        session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
         receive_max: Some(RECEIVE_MAX),
         packet_bytes_max: Some(PACKET_BYTES_MAX),
-        client_id: assigned.then(|| opened.session.owner.client.clone()),
+        client_id: assigned.then_some(client_id),
         alias_max: Some(ALIAS_MAX),
         keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
         ..Granted::default()
     };
-    ConnAck { session_present: opened.present, reason: Reason::Success, granted }
+    ConnAck { session_present, reason: Reason::Success, granted }
 }

@@ -36,8 +36,7 @@ impl Open {
             }
             if qos == Qos::ExactlyOnce && self.session.lock().received.contains(&packet_id) {
                 // It is on its way already (§4.3.3).
-                self.owe_ack(packet_id, true, Reason::Success, replies);
-                return Ok(());
+                return self.owe_ack(packet_id, true, Reason::Success, replies);
             }
         }
         self.refresh_standing(broker, now.tick);
@@ -51,7 +50,7 @@ impl Open {
             if exactly_once && !reason.is_error() {
                 self.receive(broker, packet_id);
             }
-            self.owe_ack(packet_id, exactly_once, reason, replies);
+            self.owe_ack(packet_id, exactly_once, reason, replies)?;
         }
         Ok(())
     }
@@ -136,10 +135,10 @@ impl Open {
         exactly_once: bool,
         reason: Reason,
         replies: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), Stop> {
         let receipt = self.receipt.clone();
         let what = Said::Publish { packet_id, exactly_once, reason };
-        self.owe(Owed { what, receipt }, replies);
+        self.owe(Owed { what, receipt }, replies)
     }
 
     /// What a peer at the other end of a link says: what it has retained, and how much it took.

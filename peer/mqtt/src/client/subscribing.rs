@@ -6,7 +6,7 @@ use shared::time::Now;
 
 use super::{Open, Owed, Said, Stop};
 use crate::broker::Broker;
-use crate::codec::{Options, Packet, Reason, SubAck, Subscribe, Unsubscribe, Version, encode};
+use crate::codec::{Options, Packet, Reason, SubAck, Subscribe, Unsubscribe, Version};
 use crate::limits::BARRIER_MS;
 use crate::receipt::Receipt;
 use crate::topic::Wanted;
@@ -50,7 +50,7 @@ impl Open {
         let ack = SubAck { packet_id: subscribe.packet_id, reasons };
         // Neighbours answer in order: whoever knows the last filter knows the others.
         let what = Said::Subscribe { ack, told, until: now.tick.plus_ms(BARRIER_MS) };
-        self.owe(Owed { what, receipt: saved }, replies);
+        self.owe(Owed { what, receipt: saved }, replies)?;
         for (messages, options) in retained {
             broker.deliver_retained(&self.session, messages, options, subscribe.id, now.wall);
         }
@@ -74,7 +74,6 @@ impl Open {
         let filters = unsubscribe.filters.iter();
         let reasons = filters.map(|text| broker.unsubscribe(&self.session, text)).collect();
         let ack = SubAck { packet_id: unsubscribe.packet_id, reasons };
-        encode(&Packet::UnsubAck(ack), self.version, replies);
-        Ok(())
+        self.say(&Packet::UnsubAck(ack), replies)
     }
 }

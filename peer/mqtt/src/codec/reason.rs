@@ -186,6 +186,13 @@ impl Reason {
         }
     }
 
+    /// Whether there is one that says this; who hears none is not answered [MQTT 3.1.1 3.2.2-6].
+    #[must_use]
+    pub const fn has_return_code(self) -> bool {
+        matches!(self, Self::ServerUnavailable | Self::ServerBusy | Self::QuotaExceeded)
+            || self.return_code() != 3
+    }
+
     /// What such a return code means.
     #[must_use]
     pub const fn of_return_code(code: u8) -> Option<Self> {

@@ -217,6 +217,13 @@ impl Line {
         self.client.resume(&mut self.buffer, now);
     }
 
+    /// The octets that the server says now.
+    pub(crate) fn octets(&mut self, now: Now) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.state = self.client.fill(&mut out, Waker::noop(), now);
+        out
+    }
+
     /// Everything the server says now.
     pub(crate) fn hear(&mut self, now: Now) -> Vec<Packet> {
         loop {
