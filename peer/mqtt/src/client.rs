@@ -11,6 +11,7 @@
 
 mod connecting;
 mod metering;
+mod owed;
 mod publishing;
 mod routes;
 mod subscribing;
@@ -26,8 +27,7 @@ use shared::time::{Now, Tick, Timestamp};
 
 use crate::broker::{Broker, Leaving};
 use crate::codec::{
-    Ack, ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, PacketId, Reason, SubAck,
-    Version, encode,
+    ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, Reason, Version, encode,
 };
 use crate::identity::Identity;
 use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX, PEER_WINDOW_BYTES};
@@ -36,6 +36,7 @@ use crate::pump::{Pump, Pumped};
 use crate::quota::Meter;
 use crate::receipt::Receipt;
 use crate::session::Session;
+use owed::{Owed, Said};
 use routes::Routes;
 
 /// By which door a client came.
@@ -96,6 +97,8 @@ struct Open {
     /// Under which rights it was found, and which rules mean the client.
     standing: (u64, Standing),
     owed: VecDeque<Owed>,
+    /// Those of them that are for messages whose identifiers the session does not hold.
+    unanswered: usize,
     /// For all that was read at once.
     receipt: Option<Arc<Receipt>>,
     routes: Routes,
@@ -114,29 +117,6 @@ struct Open {
     meter: Option<Arc<Meter>>,
     /// Until when nothing more is taken from it, because it has used up its quota.
     paused_until: Option<Tick>,
-}
-
-/// An acknowledgement that waits for something.
-#[derive(Debug)]
-struct Owed {
-    what: Said,
-    receipt: Option<Arc<Receipt>>,
-}
-
-/// What is acknowledged.
-#[derive(Debug)]
-enum Said {
-    Publish {
-        packet_id: PacketId,
-        exactly_once: bool,
-        reason: Reason,
-    },
-    /// Neighbours are to know of it, and are not waited for beyond a moment.
-    Subscribe {
-        ack: SubAck,
-        told: Option<Arc<Receipt>>,
-        until: Tick,
-    },
 }
 
 /// Why a connection ends.
@@ -221,7 +201,7 @@ impl Client {
             Packet::Publish(publish) => open.publish(broker, publish, replies, now),
             Packet::PubAck(ack) => open.acknowledged(broker, &ack, false),
             Packet::PubRec(ack) => open.acknowledged(broker, &ack, true),
-            Packet::PubRel(ack) => open.released(broker, ack, replies),
+            Packet::PubRel(ack) => open.released(broker, &ack, replies),
             Packet::PubComp(ack) => open.completed(broker, &ack),
             Packet::Subscribe(subscribe) => open.subscribe(broker, subscribe, replies, now),
             Packet::Unsubscribe(unsubscribe) => open.unsubscribe(broker, &unsubscribe, replies),
@@ -404,82 +384,6 @@ impl Drop for Client {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
             open.session.end_connection(Reason::Unspecified);
-        }
-    }
-}
-
-impl Open {
-    /// Says something that may be larger than what the client takes, and is not sent then.
-    fn say(&self, packet: &Packet, replies: &mut Vec<u8>) -> Result<(), Stop> {
-        let before = replies.len();
-        encode(packet, self.version, replies);
-        if u32::try_from(replies.len() - before).is_ok_and(|size| size <= self.packet_bytes_max) {
-            return Ok(());
-        }
-        replies.truncate(before);
-        Err(stop(Reason::PacketTooLarge, "an answer larger than the maximum packet size"))
-    }
-
-    /// Writes the acknowledgements that nothing has to be waited for.
-    fn settle(&mut self, replies: &mut Vec<u8>, waker: &Waker, now: Tick) -> Result<(), Stop> {
-        while let Some(first) = self.owed.front() {
-            if first.receipt.as_ref().is_some_and(|receipt| !receipt.is_settled(waker)) {
-                return Ok(());
-            }
-            if let Said::Subscribe { told: Some(told), until, .. } = &first.what
-                && *until > now
-                && !told.is_settled(waker)
-            {
-                return Ok(());
-            }
-            let Some(owed) = self.owed.pop_front() else { return Ok(()) };
-            self.acknowledge(owed, replies)?;
-        }
-        Ok(())
-    }
-
-    /// Acknowledges now, or when what it waits for is done.
-    fn owe(&mut self, owed: Owed, replies: &mut Vec<u8>) -> Result<(), Stop> {
-        let told = !matches!(&owed.what, Said::Subscribe { told: Some(_), .. });
-        if told && owed.receipt.is_none() && self.owed.is_empty() {
-            return self.acknowledge(owed, replies);
-        }
-        self.owed.push_back(owed);
-        Ok(())
-    }
-
-    fn acknowledge(&self, owed: Owed, replies: &mut Vec<u8>) -> Result<(), Stop> {
-        let (packet_id, exactly_once, reason) = match owed.what {
-            Said::Publish { packet_id, exactly_once, reason } => (packet_id, exactly_once, reason),
-            Said::Subscribe { ack, .. } => return self.say(&Packet::SubAck(ack), replies),
-        };
-        let failed = owed.receipt.as_ref().is_some_and(|receipt| receipt.has_failed());
-        let reason = if failed { Reason::ImplementationSpecific } else { reason };
-        if exactly_once && reason.is_error() {
-            self.session.lock().received.remove(&packet_id);
-        }
-        if failed && self.version != Version::V5 {
-            // There is no other way to say that it is not safe (MQTT 3.1.1 §4.8).
-            return Err(stop(reason, "what the disk did not take"));
-        }
-        let quick = reason == Reason::Success || self.version != Version::V5;
-        if quick {
-            let [high, low] = packet_id.get().to_be_bytes();
-            let head = if exactly_once { 0x50 } else { 0x40 };
-            replies.extend_from_slice(&[head, 2, high, low]);
-            return Ok(());
-        }
-        let ack = Ack { packet_id, reason, reason_string: None };
-        let packet = if exactly_once { Packet::PubRec(ack) } else { Packet::PubAck(ack) };
-        encode(&packet, self.version, replies);
-        Ok(())
-    }
-
-    /// When the first that is owed is waited for no longer.
-    fn owed_until(&self) -> Option<Tick> {
-        match self.owed.front()?.what {
-            Said::Subscribe { until, .. } => Some(until),
-            Said::Publish { .. } => None,
         }
     }
 }

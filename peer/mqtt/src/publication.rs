@@ -119,6 +119,12 @@ impl Publication {
         self.message.expiry_s(self.now)
     }
 
+    /// Whether it was worth nothing from the beginning.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.message.is_over(self.now)
+    }
+
     /// When it was published.
     #[must_use]
     pub const fn now(&self) -> Timestamp {

@@ -195,7 +195,7 @@ impl Session {
         journal: &Journal,
     ) -> Delivered {
         let mut inside = self.lock();
-        if inside.ended {
+        if inside.ended || publication.is_over() {
             return Delivered::Dropped;
         }
         let kind = self.kind;

@@ -366,7 +366,8 @@ impl Broker {
         now: Timestamp,
     ) {
         let terms = retained_terms(options, id);
-        for message in messages {
+        let own = |message: &Arc<Message>| options.no_local && message.from == Some(session.id);
+        for message in messages.into_iter().filter(|message| !own(message)) {
             let mut publication = Publication::new((*message).clone(), now);
             session.deliver(&mut publication, &terms, &mut None, &self.journal);
         }

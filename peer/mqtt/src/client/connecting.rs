@@ -71,6 +71,7 @@ impl Client {
             identity,
             standing,
             owed: VecDeque::new(),
+            unanswered: 0,
             receipt: None,
             routes: super::Routes::default(),
             publication: None,

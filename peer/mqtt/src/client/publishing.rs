@@ -8,7 +8,7 @@ use shared::time::{Now, Tick, Timestamp};
 
 use super::{Open, Owed, Said, Stop, stop};
 use crate::broker::{Broker, DIGEST, HEADS, LINK_STATE, TAKEN};
-use crate::codec::{Ack, Packet, Publish, Qos, Reason, encode};
+use crate::codec::{Ack, Packet, Publish, Qos, Reason, Version, encode};
 use crate::journal::{Change, Table, key};
 use crate::limits::{ALIAS_MAX, RECEIVE_MAX};
 use crate::message::Message;
@@ -29,14 +29,18 @@ impl Open {
         self.resolve(&mut publish)?;
         let (packet_id, qos) = (publish.packet_id, publish.qos);
         if let Some(packet_id) = packet_id {
-            let unreleased = self.session.lock().received.len();
-            if self.owed.len() + unreleased >= usize::from(RECEIVE_MAX) {
-                let what = "more at once than the receive maximum";
-                return Err(stop(Reason::ReceiveMaximumExceeded, what));
-            }
-            if qos == Qos::ExactlyOnce && self.session.lock().received.contains(&packet_id) {
+            let (unreleased, again) = {
+                let received = &self.session.lock().received;
+                (received.len(), qos == Qos::ExactlyOnce && received.contains(&packet_id))
+            };
+            if again {
                 // It is on its way already (§4.3.3).
                 return self.owe_ack(packet_id, true, Reason::Success, replies);
+            }
+            let bounded = self.version == Version::V5;
+            if bounded && self.unanswered + unreleased >= usize::from(RECEIVE_MAX) {
+                let what = "more at once than the receive maximum";
+                return Err(stop(Reason::ReceiveMaximumExceeded, what));
             }
         }
         self.refresh_standing(broker, now.tick);
@@ -194,23 +198,29 @@ impl Open {
         Ok(())
     }
 
-    /// PUBREL.
+    /// PUBREL. What it released is forgotten on the disk before the identifier is free again: after
+    /// a crash another message under it would be taken for the one that was received.
     pub(super) fn released(
-        &self,
+        &mut self,
         broker: &Broker,
-        ack: Ack,
+        ack: &Ack,
         replies: &mut Vec<u8>,
     ) -> Result<(), Stop> {
-        let known = self.session.lock().received.remove(&ack.packet_id);
-        let lasts = self.session.lock().expiry_s > 0;
+        let packet_id = ack.packet_id;
+        let (known, lasts) = {
+            let mut inside = self.session.lock();
+            (inside.received.remove(&packet_id), inside.expiry_s > 0)
+        };
+        let mut receipt = None;
         if known && lasts {
-            let row = key(self.session.id, u64::from(ack.packet_id.get()));
-            broker.journal.write(Table::Received, row, Change::Gone, None);
+            let hold = self.receipt.get_or_insert_default().hold();
+            let row = key(self.session.id, u64::from(packet_id.get()));
+            broker.journal.write(Table::Received, row, Change::Gone, Some(hold));
+            receipt.clone_from(&self.receipt);
         }
         let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
-        let complete = Ack { reason, reason_string: None, ..ack };
-        encode(&Packet::PubComp(complete), self.version, replies);
-        Ok(())
+        let what = Said::Release(Ack { packet_id, reason, reason_string: None });
+        self.owe(Owed { what, receipt }, replies)
     }
 
     /// PUBCOMP.
