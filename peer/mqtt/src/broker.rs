@@ -14,6 +14,7 @@ mod peers;
 mod recall;
 mod retain;
 mod sessions;
+mod subscriptions;
 mod wills;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -26,12 +26,14 @@ pub enum Table {
     Retained,
     /// Link states by node, as they were signed.
     Chart,
+    /// Wills by session.
+    Wills,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Sessions, Self::Queue, Self::Received, Self::Retained, Self::Chart];
+    pub const ALL: [Self; 6] =
+        [Self::Sessions, Self::Queue, Self::Received, Self::Retained, Self::Chart, Self::Wills];
 
     /// Its name in the file.
     #[must_use]
@@ -42,6 +44,7 @@ impl Table {
             Self::Received => "received",
             Self::Retained => "retained",
             Self::Chart => "chart",
+            Self::Wills => "wills",
         }
     }
 }

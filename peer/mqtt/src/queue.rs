@@ -72,6 +72,8 @@ pub(crate) struct Queue {
     slots: VecDeque<Slot>,
     /// Slots that were sent in this connection.
     sent: usize,
+    /// From which place on nothing was sent before the restart, if that is known.
+    unsent: Option<u64>,
     bytes: usize,
     /// Bytes of all queues together.
     total: Total,
@@ -148,13 +150,26 @@ impl Queue {
         let slot = match item {
             Some(item) => {
                 self.gain(item.message.bytes());
-                // It may have been sent before the restart.
-                Slot::Sent(item)
+                // Else it may have been sent before the restart.
+                let waits = self.unsent.is_some_and(|unsent| place >= unsent);
+                if waits { Slot::Waiting(item) } else { Slot::Sent(item) }
             }
             None => Slot::Released { saved: true },
         };
         self.slots.push_back(slot);
         Some(())
+    }
+
+    /// The place from which on nothing was sent in any connection.
+    pub(crate) fn unsent(&self) -> u64 {
+        let sent = |slot: &Slot| matches!(slot, Slot::Sent(_) | Slot::Released { .. });
+        let last = self.slots.iter().rposition(sent);
+        self.first + last.map_or(0, |index| index as u64 + 1)
+    }
+
+    /// Tells it that place, before a file gives back what it held.
+    pub(crate) const fn expect(&mut self, unsent: Option<u64>) {
+        self.unsent = unsent;
     }
 
     /// A new connection: what is under way is sent again from the front.

@@ -73,6 +73,9 @@ pub(crate) struct SessionRow {
     roles: Vec<String>,
     #[n(7)]
     pub(crate) since: Timestamp,
+    /// From which place on nothing of its queue was sent; not known while it has a connection.
+    #[n(8)]
+    pub(crate) unsent: Option<u64>,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -100,6 +103,7 @@ impl SessionRow {
             expiry_s: inside.expiry_s,
             left: inside.left,
             since: inside.since,
+            unsent: inside.left.map(|_| inside.queue.unsent()),
             subscriptions: subscriptions.collect(),
             groups: labels(inside, |attributes| &attributes.groups),
             roles: labels(inside, |attributes| &attributes.roles),
@@ -108,16 +112,11 @@ impl SessionRow {
 
     /// Who was connected last.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        let name = Arc::new(NodeName::parse(&self.identity).ok()?);
-        let parse =
-            |texts: &[String]| texts.iter().filter_map(|text| Label::parse(text).ok()).collect();
-        let attributes = Attributes { groups: parse(&self.groups), roles: parse(&self.roles) };
-        Some(Identity { name, attributes })
+        identity(&self.identity, &self.groups, &self.roles)
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
-        let identity = Arc::new(NodeName::parse(&self.identity).ok()?);
-        Some(Owner { identity, client: ByteString::from(self.client.as_str()) })
+        owner(&self.identity, &self.client)
     }
 
     pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (ByteString, Subscription)> {
@@ -130,6 +129,76 @@ impl SessionRow {
             Some((ByteString::from(row.filter.as_str()), kept))
         })
     }
+}
+
+/// A will, with all that is needed if nothing else of its session is in the file.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct WillRow<'r> {
+    #[n(0)]
+    identity: String,
+    #[n(1)]
+    client: String,
+    #[n(2)]
+    groups: Vec<String>,
+    #[n(3)]
+    roles: Vec<String>,
+    #[n(4)]
+    pub(crate) since: Timestamp,
+    #[n(5)]
+    pub(crate) delay_s: u32,
+    /// When it is due, if its connection is gone.
+    #[n(6)]
+    pub(crate) at: Option<Timestamp>,
+    #[b(7)]
+    message: Record<'r>,
+}
+
+impl<'r> WillRow<'r> {
+    pub(crate) fn of(
+        owner: &Owner,
+        inside: &Inside,
+        will: &'r Message,
+        delay_s: u32,
+        at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            identity: owner.identity.to_string(),
+            client: owner.client.to_string(),
+            groups: labels(inside, |attributes| &attributes.groups),
+            roles: labels(inside, |attributes| &attributes.roles),
+            since: inside.since,
+            delay_s,
+            at,
+            message: will.to_record(),
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        owner(&self.identity, &self.client)
+    }
+
+    /// As the policy saw him.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        identity(&self.identity, &self.groups, &self.roles)
+    }
+
+    pub(crate) fn message(&self) -> Option<Message> {
+        Message::from_record(&self.message)
+    }
+}
+
+fn owner(identity: &str, client: &str) -> Option<Owner> {
+    let identity = Arc::new(NodeName::parse(identity).ok()?);
+    Some(Owner { identity, client: ByteString::from(client) })
+}
+
+fn identity(name: &str, groups: &[String], roles: &[String]) -> Option<Identity> {
+    let name = Arc::new(NodeName::parse(name).ok()?);
+    let parse =
+        |texts: &[String]| texts.iter().filter_map(|text| Label::parse(text).ok()).collect();
+    Some(Identity { name, attributes: Attributes { groups: parse(groups), roles: parse(roles) } })
 }
 
 fn labels(inside: &Inside, of: impl Fn(&Attributes) -> &BTreeSet<Label>) -> Vec<String> {

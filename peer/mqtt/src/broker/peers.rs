@@ -38,7 +38,7 @@ impl Broker {
         *self.barred.write().unwrap_or_else(PoisonError::into_inner) = Some(barred);
     }
 
-    fn is_barred(&self, name: &NodeName, since: Timestamp) -> bool {
+    pub(super) fn is_barred(&self, name: &NodeName, since: Timestamp) -> bool {
         let barred = self.barred.read().unwrap_or_else(PoisonError::into_inner);
         barred.as_ref().is_some_and(|barred| barred(name, since))
     }

@@ -46,6 +46,7 @@ impl Broker {
                 self.shelf().put(&topic, Retained { message, stamp: row.stamp }, now).ok()
             }
             Table::Chart => self.recall_link_state(value, now),
+            Table::Wills => self.recall_will(key, value, now),
         }
     }
 
@@ -59,7 +60,7 @@ impl Broker {
         }
         let owner = row.owner()?;
         let kind = Self::is_peer(&owner.client);
-        let inside = Inside {
+        let mut inside = Inside {
             subscriptions: row.subscriptions().collect(),
             expiry_s: row.expiry_s,
             left: Some(left),
@@ -69,6 +70,7 @@ impl Broker {
             saved: true,
             ..Inside::default()
         };
+        inside.queue.expect(row.unsent);
         let mut sessions = self.sessions();
         let session = sessions.add(id, owner, kind, inside);
         sessions.look_at(id, over);
@@ -80,7 +82,7 @@ impl Broker {
         let mut topics = self.topics_mut();
         for subscription in kept {
             let shared = subscription.wanted.group.as_ref().map(|_| subscription.wanted.text());
-            let place = super::sessions::place_of(&subscription.wanted, &session);
+            let place = super::subscriptions::place_of(&subscription.wanted, &session);
             let (options, number) = (subscription.options, subscription.id);
             let session = Arc::clone(&session);
             let subscriber = Subscriber { session, options, id: number, shared };

@@ -7,21 +7,18 @@ use bytestring::ByteString;
 use shared::name::NodeName;
 use shared::time::Timestamp;
 
+use super::subscriptions::place_of;
 use super::{Broker, PEER_CLIENT, Sessions};
-use crate::codec::{Connect, Options, Reason, RetainHandling};
+use crate::codec::{Connect, Reason};
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key};
 use crate::limits::{
-    ALIAS_MAX, PACKET_BYTES_MAX, PEER_EXPIRY_S, PEER_QUEUE_BYTES, SESSION_EXPIRY_MAX_S,
-    SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX, WINDOW_MAX,
+    ALIAS_MAX, PACKET_BYTES_MAX, PEER_EXPIRY_S, PEER_QUEUE_BYTES, SESSION_EXPIRY_MAX_S, WINDOW_MAX,
 };
 use crate::message::Message;
-use crate::publication::Publication;
-use crate::receipt::{Hold, Receipt};
-use crate::route::{Subscriber, granted, retained_terms};
+use crate::receipt::Hold;
 use crate::rows::SessionRow;
-use crate::session::{Aliases, Inside, Kind, Online, Owner, Session, Subscription};
-use crate::topic::Wanted;
+use crate::session::{Aliases, Inside, Kind, Online, Owner, Session};
 
 /// A session with its new connection.
 #[derive(Debug)]
@@ -30,22 +27,6 @@ pub(crate) struct Opened {
     pub(crate) connection: u64,
     pub(crate) present: bool,
     pub(crate) expiry_s: u32,
-}
-
-/// What became of a subscription.
-#[derive(Debug)]
-pub(crate) struct Subscribed {
-    pub(crate) reason: Reason,
-    /// What is retained under it and wanted.
-    pub(crate) retained: Vec<Arc<Message>>,
-    /// Settled when every linked peer knows of it.
-    pub(crate) told: Option<Arc<Receipt>>,
-}
-
-impl Subscribed {
-    const fn refused(reason: Reason) -> Self {
-        Self { reason, retained: Vec::new(), told: None }
-    }
 }
 
 /// How a connection ended.
@@ -102,6 +83,9 @@ impl Broker {
             let mut inside = session.lock();
             let before = inside.identity.replace(Arc::clone(identity));
             inside.will = own.map(|message| (will_delay(connect), message.to_kept()));
+            if let Some((delay_s, will)) = &inside.will {
+                self.save_will(&session, &inside, will, *delay_s, None);
+            }
             inside.online = Some(online(connection, connect, kind));
             inside.queue.rewind();
             inside.expiry_s = expiry_s;
@@ -174,6 +158,9 @@ impl Broker {
         }
         inside.online = None;
         drop(inside);
+        if live.is_some() || pending.is_some() {
+            self.forget_will(session);
+        }
         if clean {
             self.end(sessions, session);
         }
@@ -206,20 +193,26 @@ impl Broker {
         if session.kind == Kind::Peer {
             session.spill(&mut inside, &self.journal);
         }
-        let will = inside.will.take().filter(|_| how == Leaving::Broken);
         let (expiry_s, ended) = (inside.expiry_s, inside.ended);
+        let left = inside.will.take();
+        if left.is_some() {
+            self.forget_will(session);
+        }
+        let (mut fired, mut waits) = (None, None);
+        match left.filter(|_| how == Leaving::Broken) {
+            Some((delay_s, message)) if delay_s > 0 && expiry_s > 0 => {
+                let at = now.plus_s(i64::from(delay_s.min(expiry_s)));
+                self.save_will(session, &inside, &message, delay_s, Some(at));
+                waits = Some((at, message));
+            }
+            now_due => fired = now_due.map(|(_, message)| message),
+        }
         self.save(session, &mut inside);
         drop(inside);
         held.into_iter().for_each(std::task::Waker::wake);
-        let mut fired = None;
-        if let Some((delay_s, message)) = will {
-            if delay_s == 0 || expiry_s == 0 {
-                fired = Some(message);
-            } else {
-                let at = now.plus_s(i64::from(delay_s.min(expiry_s)));
-                sessions.look_at(session.id, at);
-                sessions.wills.insert(session.id, (at, (*message).clone()));
-            }
+        if let Some((at, message)) = waits {
+            sessions.look_at(session.id, at);
+            sessions.wills.insert(session.id, (at, (*message).clone()));
         }
         if expiry_s == 0 {
             self.end(&mut sessions, session);
@@ -241,9 +234,12 @@ impl Broker {
         sessions.by_id.remove(&session.id);
         sessions.peers.remove(&session.id);
         sessions.forget_due(session.id);
-        sessions.wills.remove(&session.id);
+        let waiting = sessions.wills.remove(&session.id).is_some();
         let mut inside = session.lock();
         inside.ended = true;
+        if inside.will.take().is_some() || waiting {
+            self.forget_will(session);
+        }
         let subscriptions = std::mem::take(&mut inside.subscriptions);
         if inside.expiry_s > 0 || inside.saved {
             self.journal.write(Table::Sessions, key(session.id, 0), Change::Gone, None);
@@ -276,7 +272,7 @@ impl Broker {
         self.save_for(session, inside, None);
     }
 
-    fn save_for(&self, session: &Session, inside: &mut Inside, hold: Option<Hold>) {
+    pub(super) fn save_for(&self, session: &Session, inside: &mut Inside, hold: Option<Hold>) {
         if inside.ended {
             return;
         }
@@ -291,122 +287,10 @@ impl Broker {
         }
     }
 
-    /// Adds a subscription; says what was granted, and gives what is retained under it.
-    pub(crate) fn subscribe(
-        &self,
-        session: &Arc<Session>,
-        wanted: Wanted,
-        options: Options,
-        id: Option<u32>,
-        saved: &mut Option<Arc<Receipt>>,
-        now: Timestamp,
-    ) -> Subscribed {
-        let text = wanted.text();
-        let mut topics = self.topics_mut();
-        let mut inside = session.lock();
-        if inside.ended {
-            return Subscribed::refused(Reason::Unspecified);
-        }
-        let known = inside.subscriptions.contains_key(&text);
-        let many = inside.subscriptions.len() >= SUBSCRIPTIONS_MAX;
-        if !known && (many || topics.len() >= SUBSCRIPTIONS_ALL_MAX) {
-            return Subscribed::refused(Reason::QuotaExceeded);
-        }
-        let subscriber = Subscriber {
-            session: Arc::clone(session),
-            options,
-            id,
-            shared: wanted.group.as_ref().map(|_| text.clone()),
-        };
-        topics.insert(wanted.filter.as_str(), place_of(&wanted, session), subscriber);
-        let filter = wanted.filter.clone();
-        // A shared subscription gets nothing that was retained (§4.8.2).
-        let retained = wanted.group.is_none()
-            && match options.retain_handling {
-                RetainHandling::Always => true,
-                RetainHandling::IfNew => !known,
-                RetainHandling::Never => false,
-            };
-        // Other peers' wishes are not ours.
-        let new =
-            !known && session.kind == Kind::Client && !wanted.filter.as_str().starts_with('$');
-        let told = new.then(|| self.interest.add(&wanted)).flatten();
-        inside.subscriptions.insert(text, Subscription { wanted, options, id });
-        // Another peer tells its wishes anew with every link.
-        let lasts = inside.expiry_s > 0 && session.kind == Kind::Client;
-        let hold = lasts.then(|| saved.get_or_insert_default().hold());
-        self.save_for(session, &mut inside, hold);
-        drop(inside);
-        drop(topics);
-        self.changed();
-        let retained = if retained { self.shelf().matching(&filter, now) } else { Vec::new() };
-        Subscribed { reason: granted(options.qos), retained, told }
-    }
-
-    fn lose_interest(&self, session: &Session, wanted: &Wanted) {
-        if session.kind == Kind::Client && !wanted.filter.as_str().starts_with('$') {
-            self.interest.remove(wanted);
-        }
-    }
-
     pub(super) const fn queue_bytes(&self, kind: Kind) -> usize {
         match kind {
             Kind::Client => self.settings.bounds.queue_bytes,
             Kind::Peer => PEER_QUEUE_BYTES,
-        }
-    }
-
-    /// Gives a session what was retained under a filter that it subscribed to.
-    pub(crate) fn deliver_retained(
-        &self,
-        session: &Session,
-        messages: Vec<Arc<Message>>,
-        options: Options,
-        id: Option<u32>,
-        now: Timestamp,
-    ) {
-        let terms = retained_terms(options, id);
-        let own = |message: &Arc<Message>| options.no_local && message.from == Some(session.id);
-        for message in messages.into_iter().filter(|message| !own(message)) {
-            let mut publication = Publication::new((*message).clone(), now);
-            session.deliver(&mut publication, &terms, &mut None, &self.journal);
-        }
-    }
-
-    /// Takes a subscription away.
-    pub(crate) fn unsubscribe(&self, session: &Arc<Session>, text: &str) -> Reason {
-        let mut topics = self.topics_mut();
-        let mut inside = session.lock();
-        let Some(gone) = inside.subscriptions.remove(text) else {
-            return Reason::NoSubscriptionExisted;
-        };
-        topics.remove(gone.wanted.filter.as_str(), &place_of(&gone.wanted, session));
-        self.lose_interest(session, &gone.wanted);
-        self.save(session, &mut inside);
-        drop(inside);
-        drop(topics);
-        self.changed();
-        Reason::Success
-    }
-
-    /// Ends what a policy does not allow any more.
-    pub(super) fn judge_subscriptions(&self) {
-        let (_, rights) = self.rights();
-        let all: Vec<Arc<Session>> = self.sessions().by_id.values().cloned().collect();
-        for session in all {
-            let denied: Vec<ByteString> = {
-                let inside = session.lock();
-                let Some(identity) = inside.identity.clone() else { continue };
-                let standing = rights.standing(identity.who());
-                let client = &session.owner.client;
-                let kept = inside.subscriptions.iter();
-                kept.filter(|(_, s)| !rights.may_subscribe(&standing, client, &s.wanted.filter))
-                    .map(|(text, _)| text.clone())
-                    .collect()
-            };
-            for text in denied {
-                self.unsubscribe(&session, &text);
-            }
         }
     }
 
@@ -429,7 +313,6 @@ impl Broker {
             self.purge_retained(name, now);
         }
         for session in &theirs {
-            session.lock().will = None;
             session.end_connection(Reason::AdministrativeAction);
             self.end(&mut sessions, session);
         }
@@ -474,11 +357,6 @@ impl Sessions {
             self.due.remove(&(at, id));
         }
     }
-}
-
-/// The key of a subscription in the tree.
-pub(super) fn place_of(wanted: &Wanted, session: &Session) -> (ByteString, u64) {
-    (wanted.group.clone().unwrap_or_default(), session.id)
 }
 
 fn will_delay(connect: &Connect) -> u32 {

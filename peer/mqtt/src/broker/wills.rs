@@ -1,4 +1,7 @@
 //! Wills and ends that time brings (MQTT 5.0 §3.1.2.5, §3.1.2.11.2).
+//!
+//! A will is in the file from its CONNECT on: if this peer itself breaks off, it is published when
+//! the peer is back, as the standard lets a server do.
 
 use std::sync::Arc;
 
@@ -6,15 +9,69 @@ use shared::time::Timestamp;
 
 use super::Broker;
 use crate::identity::Identity;
+use crate::journal::{Change, Table, key, parts};
 use crate::message::Message;
-use crate::session::Session;
+use crate::rows::WillRow;
+use crate::session::{Inside, Kind, Session};
 
 impl Broker {
+    /// Writes the row of a will; `at` is when it is due, if it waits for that already.
+    pub(super) fn save_will(
+        &self,
+        session: &Session,
+        inside: &Inside,
+        will: &Message,
+        delay_s: u32,
+        at: Option<Timestamp>,
+    ) {
+        let row = WillRow::of(&session.owner, inside, will, delay_s, at);
+        let bytes = minicbor::to_vec(row).unwrap_or_default();
+        self.journal.write(Table::Wills, key(session.id, 0), Change::Put(bytes), None);
+    }
+
+    /// It is published, or taken back.
+    pub(super) fn forget_will(&self, session: &Session) {
+        self.journal.write(Table::Wills, key(session.id, 0), Change::Gone, None);
+    }
+
+    /// A will that the file held: its connection is gone with the program that had it.
+    pub(super) fn recall_will(&self, row_key: &[u8], value: &[u8], now: Timestamp) -> Option<()> {
+        let (id, _) = parts(row_key)?;
+        let row: WillRow<'_> = minicbor::decode(value).ok()?;
+        let message = row.message()?;
+        let owner = row.owner()?;
+        let mut sessions = self.sessions();
+        let expiry_s = match (sessions.by_id.get(&id), sessions.by_owner.get(&owner)) {
+            (Some(session), _) => session.lock().expiry_s,
+            // It ended with its connection, and is there for its will alone.
+            (None, None) => {
+                let inside = Inside {
+                    left: Some(now),
+                    since: row.since,
+                    identity: row.identity().map(Arc::new),
+                    ..Inside::default()
+                };
+                sessions.add(id, owner, Kind::Client, inside);
+                sessions.look_at(id, now);
+                0
+            }
+            (None, Some(_)) => return None,
+        };
+        let due = row.at.unwrap_or_else(|| now.plus_s(i64::from(row.delay_s.min(expiry_s))));
+        sessions.look_at(id, due);
+        sessions.wills.insert(id, (due, message));
+        Some(())
+    }
+
     /// Publishes a will, if its owner may still publish there.
     pub(super) fn publish_will(&self, session: &Session, will: &Message, now: Timestamp) {
         let identity = session.lock().identity.clone();
         let client = &session.owner.client;
-        let allowed = |identity: &Arc<Identity>| self.may_publish(identity, client, &will.topic);
+        let since = session.lock().since;
+        let allowed = |identity: &Arc<Identity>| {
+            self.may_publish(identity, client, &will.topic)
+                && !self.is_barred(&identity.name, since)
+        };
         if !identity.as_ref().is_some_and(allowed) {
             return self.counters.denied.add(1);
         }
@@ -48,6 +105,9 @@ impl Broker {
         let will_is_due = sessions.wills.get(&id).is_some_and(|(due, _)| *due <= now);
         let will = if will_is_due { sessions.wills.remove(&id) } else { None };
         let session = sessions.by_id.get(&id).map(Arc::clone);
+        if let Some(session) = session.as_ref().filter(|_| will.is_some()) {
+            self.forget_will(session);
+        }
         if let Some(session) = &session {
             let over = {
                 let inside = session.lock();

@@ -4,9 +4,11 @@
 mod across;
 mod beyond;
 mod bridging;
+mod conformance_before;
 mod conformance_connect;
 mod conformance_publish;
 mod conformance_sizes;
+mod conformance_state;
 mod conformance_subscribe;
 mod conformance_wills;
 mod connecting;
