@@ -7,7 +7,7 @@ use mqtt::State;
 use mqtt::codec::{Connect, Packet, PacketId, Publish, Qos, Subscribe, Version};
 use mqtt::limits::CLIENT_ID_BYTES_MAX;
 
-use crate::rig::{Line, Rig, at, connect, kept, message, plain, success};
+use crate::rig::{Rig, at, connect, kept, message, plain, success};
 
 const ALL: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
 
