@@ -37,8 +37,8 @@ pub(super) enum Said {
 }
 
 impl Said {
-    /// Whether it is for a message that counts as long as it is owed; one of QoS 2 counts as long as
-    /// the session holds its identifier.
+    /// Whether it is for a message that counts as long as it is owed; one of QoS 2 counts as long
+    /// as the session holds its identifier.
     const fn is_answer(&self) -> bool {
         match self {
             Self::Publish { exactly_once, reason, .. } => !*exactly_once || reason.is_error(),
