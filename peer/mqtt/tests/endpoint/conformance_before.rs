@@ -1,5 +1,5 @@
-//! Normative statements of MQTT 3.1.1 where it goes another way than MQTT 5, or the same one that has
-//! to be shown for it too: see docs/mqtt-conformance.md.
+//! Normative statements of MQTT 3.1.1 where it goes another way than MQTT 5, or the same way that
+//! has to be shown for it too: see docs/mqtt-conformance.md.
 
 use std::num::NonZeroU16;
 

@@ -1,5 +1,5 @@
-//! Normative statements on subscriptions: SUBSCRIBE to UNSUBACK, matching, and groups (MQTT 5.0 §3.8
-//! to §3.11, §4.7, §4.8): see docs/mqtt-conformance.md.
+//! Normative statements on subscriptions: SUBSCRIBE to UNSUBACK, matching, and groups (MQTT 5.0
+//! §3.8 to §3.11, §4.7, §4.8): see docs/mqtt-conformance.md.
 
 use mqtt::codec::{
     Ack, Connect, Options, Packet, Qos, Reason, RetainHandling, Subscribe, Unsubscribe, Version,

@@ -7,8 +7,8 @@ use mqtt::codec::{Connect, Packet, Publish, Qos, Reason, Version, Will};
 use crate::rig::{Line, Rig, at, connect, lasting};
 
 /// Content type, correlation data, a response topic, and user properties whose order is told.
-const SAID: &[u8] =
-    b"\x03\0\x01c\x09\0\x02\0\xff\x08\0\x03r/t\x26\0\x01b\0\x011\x26\0\x01a\0\x012\x26\0\x01b\0\x010";
+const SAID: &[u8] = b"\x03\0\x01c\x09\0\x02\0\xff\x08\0\x03r/t\
+    \x26\0\x01b\0\x011\x26\0\x01a\0\x012\x26\0\x01b\0\x010";
 
 fn will(qos: Qos, retain: bool) -> Will {
     Will {
