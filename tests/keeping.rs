@@ -11,6 +11,7 @@ use shared::shown::Shown;
 use shared::wire::Body;
 use tests::chronyd::Chronyd;
 use tests::hour::Hour;
+use tests::judge::judge;
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 
 const S: i64 = 1_000_000_000;
@@ -210,6 +211,40 @@ fn a_certificate_that_ended_before_the_floor_is_of_no_use_whatever_the_machine_s
     let _ = network.peer("time reset-floor bob.bundle").ended(0);
     let _ = network.peer("time check bob.bundle").ended(0);
     drop(network.start("bob", &[]));
+}
+
+/// It starts a year in the past, knows better by its own certificate, and asks whoever has the
+/// role, although that one's certificate begins later than all it knows.
+#[test]
+fn a_machine_with_a_dead_battery_takes_the_time_from_a_root() {
+    let network = Network::new();
+    let _ = network.enroll("bob");
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+    let _ = network.enroll("eve");
+    let mut hours = Vec::new();
+    let mut sources = String::new();
+    for (name, last) in [("hub", 1), ("eve", 2)] {
+        let own = Credentials::of_bundle(&network.bundle(name));
+        let hour = Hour::open(at(last), &own, Settings::default());
+        hour.name(name);
+        sources += &format!("    - {{peer: {name}, address: \"{}\"}}\n", hour.exchange());
+        hours.push(hour);
+    }
+    let path = network.bundle("bob").join("node.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\ntime:\n  sources:\n{sources}")).unwrap();
+    if judge(&["faketime"]).is_none() {
+        return;
+    }
+    let past = ["faketime", "-f", "-400d"].map(str::to_owned);
+    let bob = Peer::start_as(&past, &network.bundle("bob"), "127.0.0.1:0", &[]);
+    wait_state(&bob, "synchronised");
+    let status = status(&bob);
+    let shown_ns = status["utc_ns"].as_i64().unwrap();
+    assert!((shown_ns - tests::hour::wall_ns()).abs() < S, "{status}");
+    assert!(status["system_ahead_ns"].as_i64().unwrap() < -399 * 86_400 * S, "{status}");
+    assert!(has_event(&bob, "rollback"), "the system's clock is told of");
+    wait_until("eve is asked too, now that the time is known", SOON, || mark(&bob, "eve") == "!");
 }
 
 #[test]

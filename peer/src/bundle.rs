@@ -186,12 +186,12 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle as of now.
+    /// Opens a bundle as of now, or as of its floor if the machine shows an earlier day.
     ///
     /// # Errors
     /// [`BundleError`].
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
-        Self::open_at(folder, host::clock::wall())
+        Self::open_at(folder, crate::time::floor::now(&Paths::of(folder)))
     }
 
     /// Opens a bundle as of a moment.
@@ -241,7 +241,16 @@ impl Bundle {
         check_owner(&cert, &config.network, &config.node)?;
         check_is_node(paths.folder(), &cert)?;
         admit(&verifier, &identity.chain, &cert, now)?;
-        let feed = read_feed(&paths.feed(), &verifier, now)?;
+        let feed = read_feed(&paths.feed(), &verifier, now);
+        let feed = match feed {
+            // The machine has lost the time: what the authority has signed is later than it shows.
+            Err(BundleError::Feed { source: FeedError::FromTheFuture { at }, .. })
+                if host::clock::wall() < now =>
+            {
+                read_feed(&paths.feed(), &verifier, at)?
+            }
+            feed => feed?,
+        };
         let verifier = Arc::new(verifier);
         Ok(Self { paths, config, identity, cert, verifier, feed, boot: None, lent: false })
     }
@@ -301,7 +310,7 @@ impl Bundle {
         if self.lent {
             return Ok(());
         }
-        Ok(self.pair(host::clock::wall())?.settle(&self.paths)?)
+        Ok(self.pair(crate::time::floor::now(&self.paths))?.settle(&self.paths)?)
     }
 
     fn pair(&self, now: Timestamp) -> Result<Pair, BundleError> {

@@ -135,7 +135,8 @@ fn query(desk: &Desk, args: &QueryArgs) -> Result<(), Fault> {
 
 fn asked(args: &QueryArgs) -> Result<(Source, Papers), Fault> {
     let clock: tls::Clock = Arc::new(host::clock::wall);
-    let mut papers = Papers { dialler: None, roots: Arc::default(), clock: Arc::clone(&clock) };
+    let mut papers =
+        Papers { dialler: None, roots: Arc::default(), clock: Arc::clone(&clock), shown: None };
     let way = match (&args.bundle, &args.node) {
         (Some(bundle), Some(node)) => {
             let bundle = Bundle::open(bundle)?;

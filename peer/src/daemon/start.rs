@@ -47,7 +47,6 @@ use crate::link::{Bounds, Gate};
 use crate::mqtt::{Endpoint, Opening, Plans};
 use crate::outbox::Outbox;
 use crate::state::State;
-use crate::time::Clockwork;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
@@ -121,7 +120,7 @@ impl Daemon {
     pub async fn start(start: Start) -> Result<Self, Fault> {
         let Start { bundle, lock, listen, peers, finding: by, mqtt, on_listening } = start;
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
-        let works = Clockwork::open(&bundle.config.node, &bundle.paths.floor())?;
+        let works = time::wind(&bundle)?;
         let clock = Clock::start().showing(works.wall());
         let address = listen.unwrap_or_else(|| bundle.config.listen.clone());
         let (tcp, listening) = bind(&address).await?;

@@ -23,6 +23,11 @@ use crate::control::{Replier, Reply};
 use crate::limits::TIME_ROLL_MS;
 use crate::time::{Clockwork, Keep, Kept, Ordered, Roll, begin};
 
+/// A clock for a bundle, which asks nobody yet.
+pub(super) fn wind(bundle: &Bundle) -> Result<Clockwork, Fault> {
+    Clockwork::open(&bundle.config.node, &bundle.paths.floor(), bundle.cert.not_before)
+}
+
 /// Begins to keep the time of a bundle.
 pub(super) fn keep(
     works: Clockwork,
@@ -41,7 +46,6 @@ pub(super) fn keep(
     };
     let (kept, tasks) = begin(works, keep, stop.subscribe())?;
     savers.extend(tasks);
-    kept.tell(Ordered::Verified(bundle.cert.not_before, Ground::Certificate));
     kept.tell(Ordered::Verified(node.position().at, Ground::Signed));
     kept.tell(Ordered::Roll(roll(node)));
     Ok(kept)

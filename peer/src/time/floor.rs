@@ -12,8 +12,13 @@ use clock::floor::{Floor, Ground};
 use clock::moment::Utc;
 use host::fault::Fault;
 use host::files::{self, Mode};
+use shared::cert::Facts;
 use shared::id::sha256;
+use shared::limits::{CERT_FILE_BYTES_MAX, CHAIN_CERTS_MAX};
+use shared::pem;
+use shared::time::Timestamp;
 
+use crate::bundle::Paths;
 use crate::limits::FLOOR_BYTES_MAX;
 
 const TITLE: &[u8] = b"CONCLAVE FLOOR 1\n";
@@ -45,6 +50,18 @@ pub fn read(path: &Path) -> Result<Floor, Fault> {
     })?;
     floor.raise(at, ground);
     Ok(floor)
+}
+
+/// What the time is at least, as far as a bundle tells that nobody runs: the system's clock, the
+/// floor that was kept, and the beginning of the certificate, which an authority has signed.
+#[must_use]
+pub fn now(paths: &Paths) -> Timestamp {
+    let kept = read(&paths.floor()).unwrap_or_else(|_| built());
+    let cert = files::read_bounded(&paths.cert(), CERT_FILE_BYTES_MAX).ok();
+    let chain = cert.and_then(|bytes| pem::certificates(&bytes, CHAIN_CERTS_MAX).ok());
+    let leaf = chain.and_then(|chain| Facts::read(chain.first()?).ok());
+    let begun = leaf.map_or(Timestamp::default(), |leaf| leaf.not_before);
+    host::clock::wall().max(Timestamp::from(kept.at())).max(begun)
 }
 
 /// Writes the floor.

@@ -301,6 +301,7 @@ impl Keeping {
             dialler: Some(Arc::clone(&self.keep.dialler)),
             roots: Arc::new(roots),
             clock: Arc::clone(&self.keep.clock),
+            shown: Some(Arc::clone(&self.shown)),
         };
         let (orders, heard_orders) = mpsc::channel(1);
         let (id, heard) = (source.id.clone(), self.heard.clone());
@@ -313,7 +314,7 @@ impl Keeping {
 
     /// Judges all members among the sources again, and tells the keeper who is left.
     fn judge(&mut self) {
-        let wall = host::clock::wall();
+        let (wall, cold) = (self.shown.wall(), self.shown.cold().is_some());
         let mut members = Members { time_root: self.roll.time_root, ..Members::default() };
         for (node, time_root) in &self.roll.members {
             let known = if *time_root { &mut members.roots } else { &mut members.others };
@@ -321,7 +322,9 @@ impl Keeping {
         }
         for (id, seat) in &mut self.seats {
             if let Some(member) = &seat.standing.member {
-                seat.barred = self.keep.verifier.recheck(member, wall).is_err();
+                // While only the floor is known, a beginning after it is none of the future.
+                let at = if cold { wall.max(member.not_before) } else { wall };
+                seat.barred = self.keep.verifier.recheck(member, at).is_err();
                 let role = member.cert.attributes.has_role(TIME_ROOT);
                 let allowed = self.roll.members.get(member.node()).copied().unwrap_or(role);
                 if seat.barred {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use clock::face::{Face, Line, Reading, State};
+use clock::floor::Ground;
 use clock::keeper::{Keeper, Start};
 use clock::moment::{Mono, Utc};
 use clock::select::Outcome;
@@ -66,13 +67,30 @@ impl Shown {
 
     fn utc(&self) -> Utc {
         let reading = self.reading();
-        let floor = Utc::from_ns(self.floor_ns.load(Ordering::Relaxed));
-        let rests = match reading.state {
+        if self.rests(&reading) { reading.best } else { system().max(self.floor()) }
+    }
+
+    /// The floor, if nothing but it is known of the time: nobody has told it, and the system shows
+    /// an earlier day. Dates are compared with it then, and nobody but holders of `time-root` is
+    /// asked.
+    #[must_use]
+    pub fn cold(&self) -> Option<Timestamp> {
+        let floor = self.floor();
+        let cold = !self.rests(&self.reading()) && system() < floor;
+        cold.then(|| Timestamp::from(floor))
+    }
+
+    fn floor(&self) -> Utc {
+        Utc::from_ns(self.floor_ns.load(Ordering::Relaxed))
+    }
+
+    /// Whether the clock rests on more than itself.
+    fn rests(&self, reading: &Reading) -> bool {
+        match reading.state {
             State::Rooted | State::Holding => true,
             State::Mesh => self.has_company.load(Ordering::Relaxed),
             State::Unset => false,
-        };
-        if rests { reading.best } else { system().max(floor) }
+        }
     }
 
     /// What there is to sign about it; nothing while it rests on nothing.
@@ -118,13 +136,15 @@ pub struct Clockwork {
 }
 
 impl Clockwork {
-    /// Reads the floor and begins to count.
+    /// Reads the floor and begins to count; the time is not before `begun`, when our certificate
+    /// began.
     ///
     /// # Errors
     /// [`Fault`] if the floor is not whole.
-    pub fn open(me: &NodeName, floor: &Path) -> Result<Self, Fault> {
+    pub fn open(me: &NodeName, floor: &Path, begun: Timestamp) -> Result<Self, Fault> {
         let seed = u64::from_be_bytes(host::random::bytes()?);
-        let kept = floor::read(floor)?;
+        let mut kept = floor::read(floor)?;
+        kept.raise(begun.into(), Ground::Certificate);
         let start = Start { me: me.clone(), system: system(), floor: kept, seed };
         let keeper = Keeper::new(start, now());
         let shown = Arc::new(Shown::of(&keeper));
@@ -141,13 +161,12 @@ impl Clockwork {
 
 #[cfg(test)]
 mod tests {
-    use clock::floor::Ground;
     use clock::keeper::Members;
 
     use super::*;
 
     fn works(floor: &Path) -> Clockwork {
-        Clockwork::open(&NodeName::parse("bob").unwrap(), floor).unwrap()
+        Clockwork::open(&NodeName::parse("bob").unwrap(), floor, Timestamp::default()).unwrap()
     }
 
     #[test]

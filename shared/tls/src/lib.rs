@@ -12,6 +12,7 @@
 //! **Invariant:** every handshake runs the verifier, and its verdict can be taken exactly once.
 
 mod alert;
+mod cold;
 mod config;
 mod door;
 mod engine;

@@ -44,7 +44,11 @@ pub(super) async fn exchange(source: &Source, papers: &Papers) -> Result<Keyed, 
     let (mut stream, member) = match &source.way {
         Way::Member(node) => {
             let dialler = papers.dialler.as_ref().ok_or("no bundle to show a certificate of")?;
-            let config = dialler.config_for(Some(node.clone()), export::ALPN);
+            let cold = papers.shown.as_ref().and_then(|shown| shown.cold());
+            let config = match cold {
+                Some(floor) => dialler.cold_config(node.clone(), export::ALPN, floor),
+                None => dialler.config_for(Some(node.clone()), export::ALPN),
+            };
             let (config, verdict) = config.map_err(|error| error.to_string())?;
             shake_as_member(tcp, config, verdict).await?
         }

@@ -20,6 +20,7 @@ use shared::verify::{Member, Verified};
 use tls::Dialler;
 use tokio::sync::mpsc;
 
+use super::Shown;
 use crate::config::{Source, Way};
 use crate::limits::{TIME_ROOTS_BYTES_MAX, TIME_ROOTS_MAX};
 use exchange::{Keyed, exchange};
@@ -33,6 +34,8 @@ pub struct Papers {
     pub roots: Arc<Vec<Vec<u8>>>,
     /// By what their certificates' dates are judged.
     pub clock: tls::Clock,
+    /// Whether the time is known at all; it is, unless this says otherwise.
+    pub shown: Option<Arc<Shown>>,
 }
 
 /// One source and what was agreed with it.
