@@ -10,7 +10,7 @@ use std::time::Duration;
 use nts::client::Heard;
 use nts::server::{NakReason, Plain, Settings, Silence, Verdict};
 use nts::{CookieError, Fingerprint};
-use tests::hour::{Asker, Hour};
+use tests::hour::{Asker, Clients, Hour, fingerprint_of};
 use tests::judge::judge;
 use tests::{Credentials, Network, SOON, wait_until};
 
@@ -35,7 +35,7 @@ impl Case {
     }
 
     fn hour(&self, settings: Settings) -> Hour {
-        Hour::open(HERE, &self.alice, settings)
+        Hour::open(HERE, &self.alice, Clients::Any, settings)
     }
 
     fn trust(&self) -> PathBuf {
@@ -58,7 +58,7 @@ impl Case {
             "server 127.0.0.1 {server} iburst maxsamples 4\nntstrustedcerts {}\nnosystemcert",
             trust.display()
         ));
-        let output = command(chronyd, &conf, &["-Q", "-t", "12"]).output().unwrap();
+        let output = command(chronyd, &conf, &["-Q", "-t", "8"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let said = said + &String::from_utf8_lossy(&output.stdout);
         let off = said.split_once("System clock wrong by ")?.1;
@@ -68,7 +68,8 @@ impl Case {
 
 fn command(chronyd: &Path, conf: &Path, more: &[&str]) -> Command {
     let mut words = vec![chronyd.display().to_string()];
-    if Path::new("/usr/bin/setpriv").exists() {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && Path::new("/usr/bin/setpriv").exists() {
         words.splice(0..0, ["setpriv", "--bounding-set=-sys_time"].map(str::to_owned));
     }
     let mut command = Command::new(&words[0]);
@@ -105,8 +106,7 @@ fn chrony_takes_the_time_from_us() {
         hour.turn((ahead_s * 1e9) as i64);
         let line = format!("nts ntsport {}", hour.exchange().port());
         let off = case.chrony_asks(&chronyd, &line).unwrap();
-        // chrony says by how much its clock is fast.
-        assert!((off + ahead_s).abs() < 0.1 || (off - ahead_s).abs() < 0.1, "{off}");
+        assert!((off - ahead_s).abs() < 0.1, "{off}");
     }
     let verdicts = hour.verdicts();
     assert!(verdicts.len() >= 4 && verdicts.iter().all(is_sealed), "{verdicts:?}");
@@ -118,11 +118,11 @@ fn chrony_without_nts_hears_nothing_unless_we_want_it() {
     let case = Case::new();
     let hour = case.hour(Settings { plain: Plain::Answered, rate: None });
     // The port of the time is told in the exchange; who does not exchange has to know it.
-    let port = Asker::keyed(hour.exchange()).port();
+    let port = Asker::keyed(hour.exchange(), None).port();
     assert!(case.chrony_asks(&chronyd, &format!("port {port}")).is_some());
     assert!(hour.verdicts().iter().all(|verdict| matches!(verdict, Verdict::Plain { .. })));
     let strict = case.hour(Settings::default());
-    let port = Asker::keyed(strict.exchange()).port();
+    let port = Asker::keyed(strict.exchange(), None).port();
     assert_eq!(case.chrony_asks(&chronyd, &format!("port {port}")), None);
     let silent = Verdict::Silence(Silence::Plain);
     assert!(!strict.verdicts().is_empty());
@@ -167,6 +167,26 @@ fn chrony_survives_that_we_lose_our_keys_and_stops_when_it_is_left_out() {
 }
 
 #[test]
+fn a_member_that_is_revoked_hears_nothing_from_the_next_question_on() {
+    let case = Case::new();
+    let _ = case.network.enroll("carol");
+    let hour = Hour::open(HERE, &case.alice, Clients::Certified, Settings::default());
+    let [mut bob, mut carol] = ["bob", "carol"].map(|node| {
+        let credentials = Credentials::of_bundle(&case.network.bundle(node));
+        Asker::keyed(hour.exchange(), Some(&credentials))
+    });
+    assert!(matches!(bob.ask(), Some(Ok(Heard::Sample(_)))));
+    // The same for the other certificate that the same key can have.
+    let twin = Credentials::of_bundle(&case.network.bundle("bob")).twin();
+    hour.revoke(fingerprint_of(&twin.chain[0]));
+    assert_eq!(bob.ask(), None);
+    assert!(matches!(carol.ask(), Some(Ok(Heard::Sample(_)))));
+    let verdicts = hour.verdicts();
+    let silent = |verdict: &&Verdict| matches!(verdict, Verdict::Silence(Silence::NotAdmitted(_)));
+    assert_eq!((verdicts.len(), verdicts.iter().filter(silent).count()), (3, 1));
+}
+
+#[test]
 fn we_take_the_time_from_chrony() {
     let Some(chronyd) = judge(&["chronyd"]) else { return };
     let case = Case::new();
@@ -187,7 +207,7 @@ fn we_take_the_time_from_chrony() {
     wait_until("chrony's door", SOON, || {
         TcpStream::connect_timeout(&exchange, Duration::from_secs(1)).is_ok()
     });
-    let mut asker = Asker::keyed(exchange);
+    let mut asker = Asker::keyed(exchange, None);
     for _ in 0..20 {
         let heard = asker.ask().unwrap().unwrap();
         let Heard::Sample(sample) = heard else { panic!("{heard:?}") };

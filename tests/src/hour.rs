@@ -16,15 +16,18 @@ use nts::records::{self, Grant, Offer, Reader, Request};
 use nts::server::{Asked, Host, Reading, Server, Settings, Verdict};
 use nts::{COOKIE_BYTES, Fingerprint, Key, Keys, Ring, Session, export};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ConnectionCommon, ServerConnection, StreamOwned};
+use rustls::{ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned};
+use shared::cert::NodeCert;
 
 use crate::adversary::Credentials;
 use crate::raw;
 
 /// How long a door waits before it looks whether it is to close.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a client waits for an answer.
+/// How long either end of a key exchange waits for the other.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a client waits for an answer.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Nanoseconds since 1970, by the system's clock.
 #[must_use]
@@ -47,6 +50,15 @@ struct Shared {
     is_over: AtomicBool,
 }
 
+/// Who gets keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Everybody, and nobody is asked for a certificate.
+    Any,
+    /// Who shows a certificate; here any will do.
+    Certified,
+}
+
 /// A server of time and of keys, on one address; closed when it goes away.
 pub struct Hour {
     exchange: SocketAddr,
@@ -61,7 +73,12 @@ impl Hour {
     /// # Panics
     /// If the address cannot be bound.
     #[must_use]
-    pub fn open(address: Ipv4Addr, credentials: &Credentials, settings: Settings) -> Self {
+    pub fn open(
+        address: Ipv4Addr,
+        credentials: &Credentials,
+        clients: Clients,
+        settings: Settings,
+    ) -> Self {
         let ring = Ring::new(wall_s(), &host::random::bytes().unwrap(), 1);
         let shared = Arc::new(Shared {
             ring: Mutex::new(ring),
@@ -78,11 +95,18 @@ impl Hour {
         let tcp = TcpListener::bind((address, 0)).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let exchange = tcp.local_addr().unwrap();
-        let credentials = credentials.clone();
+        let config = match clients {
+            Clients::Any => raw::door_config(credentials, export::ALPN),
+            Clients::Certified => {
+                let mut config = ServerConfig::clone(&raw::server_config(credentials));
+                config.alpn_protocols = vec![export::ALPN.to_vec()];
+                Arc::new(config)
+            }
+        };
         let (here, there) = (Arc::clone(&shared), Arc::clone(&shared));
         let doors = vec![
             std::thread::spawn(move || answer_all(&udp, &here, settings)),
-            std::thread::spawn(move || exchange_all(&tcp, &there, &credentials, port)),
+            std::thread::spawn(move || exchange_all(&tcp, &there, &config, port)),
         ];
         Self { exchange, time, shared, doors }
     }
@@ -195,33 +219,34 @@ fn answer_all(socket: &UdpSocket, shared: &Shared, settings: Settings) {
     }
 }
 
-fn exchange_all(door: &TcpListener, shared: &Shared, credentials: &Credentials, port: u16) {
+fn exchange_all(door: &TcpListener, shared: &Shared, config: &Arc<ServerConfig>, port: u16) {
     while !shared.is_over.load(Ordering::Relaxed) {
         let Ok((socket, _)) = door.accept() else {
             std::thread::park_timeout(LOOK);
             continue;
         };
         // Whoever hangs up or does not understand us has had their turn.
-        let _ = exchange(socket, shared, credentials, port);
+        let _ = exchange(socket, shared, Arc::clone(config), port);
     }
 }
 
 fn exchange(
     socket: TcpStream,
     shared: &Shared,
-    credentials: &Credentials,
+    config: Arc<ServerConfig>,
     port: u16,
 ) -> std::io::Result<()> {
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let config = raw::door_config(credentials, export::ALPN);
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut stream = StreamOwned::new(connection, socket);
     let reader = read_message(&mut stream)?;
     let said = match Request::read(&reader) {
         Ok(request) => {
             let keys = keys(&stream.conn);
-            let session = Session { keys, fingerprint: Fingerprint::NONE, until_s: 0 };
+            let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
+            let fingerprint = shown.map_or(Fingerprint::NONE, |leaf| fingerprint_of(leaf));
+            let session = Session { keys, fingerprint, until_s: 0 };
             let mut cookies = [[0; COOKIE_BYTES]; COOKIES_MAX];
             for cookie in &mut cookies {
                 let nonce = host::random::bytes().unwrap();
@@ -234,6 +259,16 @@ fn exchange(
     stream.write_all(&said)?;
     stream.conn.send_close_notify();
     stream.flush()
+}
+
+/// The fingerprint of a node's certificate.
+///
+/// # Panics
+/// If it is none of ours.
+#[must_use]
+pub fn fingerprint_of(leaf: &[u8]) -> Fingerprint {
+    let spki = NodeCert::read(leaf).unwrap().spki;
+    Fingerprint::new(*spki.as_bytes())
 }
 
 fn read_message(stream: &mut impl std::io::Read) -> std::io::Result<Reader> {
@@ -261,13 +296,13 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// Exchanges keys and asks nothing yet. Believes every certificate.
+    /// Exchanges keys, as somebody or as nobody, and asks nothing yet. Believes every certificate.
     ///
     /// # Panics
     /// If the server is not there or does not speak as it must.
     #[must_use]
-    pub fn keyed(exchange: SocketAddr) -> Self {
-        let mut config = raw::permissive(None);
+    pub fn keyed(exchange: SocketAddr, credentials: Option<&Credentials>) -> Self {
+        let mut config = raw::permissive(credentials);
         config.alpn_protocols = vec![export::ALPN.to_vec()];
         let name = ServerName::IpAddress(exchange.ip().into());
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
@@ -283,7 +318,7 @@ impl Asker {
         Self { association, socket: socket_to(exchange.ip(), port) }
     }
 
-    /// Asks once.
+    /// Asks once; none is silence for as long as the time-out.
     ///
     /// # Panics
     /// If there is nothing to ask with.
@@ -314,7 +349,7 @@ impl Asker {
 
 fn socket_to(address: IpAddr, port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
     socket.connect((address, port)).unwrap();
     socket
 }

@@ -300,3 +300,19 @@ fn a_dead_clock_learns_the_year() {
     let Ok(Heard::Sample(sample)) = association.hear(&answer.octets(), 1000) else { panic!() };
     assert_eq!(sample.t2_ns, year_2040_ns);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_tail_behind_the_right_header_is_believed(
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        words in 0usize..8,
+    ) {
+        let mut association = with_nts();
+        let question = ask(&mut association, 1);
+        let answer = right(&question);
+        let kept = HEADER_BYTES + 36 + words * 4;
+        let made_up = [&answer[..kept], &tail].concat();
+        proptest::prop_assert!(association.hear(&made_up, NOW_NS).is_err());
+        proptest::prop_assert!(association.hear(&answer, NOW_NS).is_ok());
+    }
+}
