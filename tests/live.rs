@@ -28,7 +28,8 @@ async fn start_on(bundle: &Path, listen: &str, known: &[(NodeName, String)]) -> 
     let (listen, peers) = (Some(listen.to_owned()), known.to_vec());
     let on_listening = Box::new(|_| {});
     let mqtt = peer::config::MqttDoors::default();
-    let start = Start { bundle, lock, listen, peers, finding, mqtt, on_listening };
+    let time = peer::config::TimeDoors::default();
+    let start = Start { bundle, lock, listen, peers, finding, mqtt, time, on_listening };
     Daemon::start(start).await.unwrap()
 }
 

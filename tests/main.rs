@@ -31,6 +31,7 @@ mod feed;
 mod first_five_minutes;
 mod full;
 mod hostile;
+mod hour;
 mod house;
 mod impostor;
 mod instance;

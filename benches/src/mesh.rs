@@ -137,6 +137,7 @@ impl Running {
             peers: known.into_iter().collect(),
             finding: FindBy::default(),
             mqtt: peer::config::MqttDoors::default(),
+            time: peer::config::TimeDoors::default(),
             on_listening: Box::new(|_| {}),
         };
         let daemon = Daemon::start(start).await.map_err(|fault| anyhow!("{fault}"))?;

@@ -143,6 +143,12 @@ impl Paths {
         self.folder.join("evidence")
     }
 
+    /// `nts.keys`: what the cookies of the mesh clock are sealed with.
+    #[must_use]
+    pub fn nts_keys(&self) -> PathBuf {
+        self.folder.join("nts.keys")
+    }
+
     /// What a running peer watches for changes.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {

@@ -112,6 +112,9 @@ pub(crate) enum Command {
     /// The mesh clock: what it rests on, and how wrong it may be.
     #[command(after_help = "Examples:\n  peer time bob.bundle\n  peer time sources bob.bundle")]
     Time(TimeArgs),
+    /// What the running peer counts, as Prometheus reads it.
+    #[command(after_help = "Example:\n  peer metrics bob.bundle > /run/metrics/conclave.prom")]
+    Metrics(BundleArgs),
     /// Measure the way to a linked node.
     #[command(after_help = "Example:\n  peer ping bob.bundle alice --count 10")]
     Ping(PingArgs),

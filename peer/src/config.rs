@@ -6,7 +6,7 @@ mod bridge;
 mod mqtt;
 mod source;
 mod template;
-mod time;
+pub mod time;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub use bridge::{Bridge, EngineUrl};
 pub use mqtt::{Mqtt, MqttDoors};
 pub use source::{NTP_PORT, Source, Way, with_port};
 pub use template::Template;
-pub use time::Time;
+pub use time::{Time, TimeDoors};
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]

@@ -271,3 +271,15 @@ pub const FLOOR_BYTES_MAX: usize = 64;
 pub const TIME_QUERIES: u32 = 4;
 /// Between two of those: as the keeper asks a new source.
 pub const TIME_QUERY_PAUSE: Duration = Duration::from_millis(500);
+/// Bytes of the file with the keys of the cookies: eight have 378.
+pub const NTS_RING_BYTES_MAX: usize = 1024;
+/// Questions about the time that are answered before others have their turn: 0.3 ms of one core.
+pub const TIME_QUESTIONS_IN_ROW: usize = 32;
+/// How old a kernel's stamp may be that is believed, in ns: a question that waited longer says
+/// nothing about the time, and a clock that was set meanwhile says it of the stamp.
+pub const TIME_STAMP_AGE_NS_MAX: u64 = 1_000_000_000;
+/// What this machine's own clock is told to be wrong by, where its operator vouches for it, in ns:
+/// nobody sets a clock better by hand.
+pub const LOCAL_DISPERSION_NS: u64 = 100_000_000;
+/// How long a program may take to say what keys it wants, and to hear the answer.
+pub const KEY_EXCHANGE: Duration = Duration::from_secs(4);

@@ -73,10 +73,19 @@ impl Hour {
     /// # Panics
     /// If the address cannot be bound.
     #[must_use]
-    pub fn open(
+    pub fn open(address: Ipv4Addr, credentials: &Credentials, settings: Settings) -> Self {
+        Self::open_for(Clients::Any, address, credentials, settings)
+    }
+
+    /// The same, with keys for these clients only.
+    ///
+    /// # Panics
+    /// If the address cannot be bound.
+    #[must_use]
+    pub fn open_for(
+        clients: Clients,
         address: Ipv4Addr,
         credentials: &Credentials,
-        clients: Clients,
         settings: Settings,
     ) -> Self {
         let ring = Ring::new(wall_s(), &host::random::bytes().unwrap(), 1);
@@ -302,20 +311,65 @@ impl Asker {
     /// If the server is not there or does not speak as it must.
     #[must_use]
     pub fn keyed(exchange: SocketAddr, credentials: Option<&Credentials>) -> Self {
-        let mut config = raw::permissive(credentials);
-        config.alpn_protocols = vec![export::ALPN.to_vec()];
-        let name = ServerName::IpAddress(exchange.ip().into());
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(exchange).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut stream = StreamOwned::new(connection, socket);
-        stream.write_all(&records::request()).unwrap();
-        let grant = Grant::read(&read_message(&mut stream).unwrap()).unwrap();
+        Self::try_keyed(exchange, credentials).unwrap()
+    }
+
+    /// The same, or what the other side said instead.
+    ///
+    /// # Errors
+    /// The alert, the end of the connection, or why the answer grants nothing.
+    ///
+    /// # Panics
+    /// If the server is not there.
+    pub fn try_keyed(
+        exchange: SocketAddr,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, String> {
+        let mut stream = Self::dial(exchange, credentials, export::ALPN);
+        let said = stream.write_all(&records::request()).and_then(|()| read_message(&mut stream));
+        let grant = Grant::read(&said.map_err(|error| error.to_string())?);
+        let grant = grant.map_err(|error| error.to_string())?;
         let port = grant.agreed.port.unwrap_or(123);
         let mut association = Association::new(Protection::Nts);
         association.exchange_begins(0);
         association.keyed(keys(&stream.conn), grant.cookies);
-        Self { association, socket: socket_to(exchange.ip(), port) }
+        Ok(Self { association, socket: socket_to(exchange.ip(), port) })
+    }
+
+    /// Says any octets at the door for keys, and hears all that is answered.
+    ///
+    /// # Errors
+    /// The alert or the end of the connection.
+    ///
+    /// # Panics
+    /// If the server is not there.
+    pub fn say(exchange: SocketAddr, alpn: &[u8], octets: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut stream = Self::dial(exchange, None, alpn);
+        let mut heard = Vec::new();
+        stream.write_all(octets)?;
+        std::io::Read::read_to_end(&mut stream, &mut heard)?;
+        Ok(heard)
+    }
+
+    fn dial(
+        exchange: SocketAddr,
+        credentials: Option<&Credentials>,
+        alpn: &[u8],
+    ) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut config = raw::permissive(credentials);
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::IpAddress(exchange.ip().into());
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let socket = TcpStream::connect(exchange).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        StreamOwned::new(connection, socket)
+    }
+
+    /// A client without keys.
+    #[must_use]
+    pub fn plain(at: SocketAddr) -> Self {
+        let association = Association::new(Protection::None);
+        Self { association, socket: socket_to(at.ip(), at.port()) }
     }
 
     /// Asks once; none is silence for as long as the time-out.

@@ -16,6 +16,7 @@
 
 pub mod adversary;
 pub mod caller;
+pub mod chrony;
 pub mod chronyd;
 pub mod daemon;
 pub mod engine;

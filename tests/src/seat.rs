@@ -53,6 +53,7 @@ async fn begin(bundle: Bundle, listen: &str, known: &[(NodeName, String)]) -> Da
     let (listen, peers) = (Some(listen.to_owned()), known.to_vec());
     let on_listening = Box::new(|_| {});
     let mqtt = peer::config::MqttDoors::default();
-    let start = Start { bundle, lock, listen, peers, finding, mqtt, on_listening };
+    let time = peer::config::TimeDoors::default();
+    let start = Start { bundle, lock, listen, peers, finding, mqtt, time, on_listening };
     Daemon::start(start).await.unwrap()
 }

@@ -56,6 +56,7 @@ impl Mesh {
             peers: Vec::new(),
             finding: FindBy { seeds, no_lan: false },
             mqtt: peer::config::MqttDoors::default(),
+            time: peer::config::TimeDoors::default(),
             on_listening: Box::new(|_| {}),
         })
         .await?;

@@ -1,5 +1,6 @@
 //! Arguments of the commands that run a peer: joining and running.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -46,6 +47,12 @@ pub(crate) struct RunningArgs {
     /// Speak MQTT over WebSocket with pages of this machine here.
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
     pub(crate) mqtt_ws: Option<String>,
+    /// Tell the time here by NTP under NTS, over UDP; port 0 is any free one.
+    #[arg(long, value_name = "IP:PORT", value_parser = peer::config::time::parse)]
+    pub(crate) time: Option<SocketAddr>,
+    /// Hand out keys for that here, at the standard's port 4460 for example.
+    #[arg(long, value_name = "IP:PORT", value_parser = peer::config::time::parse)]
+    pub(crate) ke: Option<SocketAddr>,
     /// How log lines look; what is logged says CONCLAVE_LOG.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log: Log,

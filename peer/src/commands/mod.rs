@@ -9,6 +9,7 @@ mod feed;
 mod inbox;
 mod install;
 mod join;
+mod metrics;
 mod mqtt;
 mod nodes;
 mod outbox;
@@ -80,6 +81,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit, Fault> {
         Command::Mqtt(MqttCommand::Status(args)) => mqtt::status(&desk, args),
         Command::Bridge(BridgeCommand::Status(args)) => bridge::status(&desk, args),
         Command::Bridge(BridgeCommand::Check(args)) => bridge::try_out(&desk, args),
+        Command::Metrics(args) => metrics::metrics(&desk, args),
         Command::Pub(args) => mqtt::publish(&desk, args),
         Command::Sub(args) => mqtt::subscribe(&desk, args),
         Command::Time(args) => time::time(&desk, args),

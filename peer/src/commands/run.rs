@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host::fault::Fault;
 use host::log::LogFormat;
-use peer::config::MqttDoors;
+use peer::config::{MqttDoors, TimeDoors};
 use peer::daemon::{self, FindBy, Start};
 use serde_json::json;
 
@@ -35,6 +35,7 @@ pub(super) fn run(desk: Desk, bundle: &Path, args: &RunningArgs) -> Result<(), F
             tls: args.mqtts.clone(),
             websocket: args.mqtt_ws.clone(),
         },
+        time: TimeDoors { listen: args.time, ke: args.ke },
         on_listening: Box::new(move |address| {
             // "none" is a way to listen: through relays.
             let address = if address.port() == 0 { "none".into() } else { address.to_string() };

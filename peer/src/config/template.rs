@@ -86,6 +86,9 @@ impl fmt::Display for Template {
              # And the same topics at an existing engine:\n\
              # bridge: [{{url: \"mqtts://mq.example:8883\", in: [\"a/#\"], out: [\"b/#\"]}}]\n\
              \n\
+             # Tell others the time, chrony too (docs/time.md):\n\
+             # time: {{listen: \"0.0.0.0:11123\", ke: \"0.0.0.0:4460\"}}\n\
+             \n\
              feed:\n\
              \x20 # When the revocation list is older than the authority promised:\n\
              \x20 # warn (stay connected and say so) or refuse (cut every link).\n\

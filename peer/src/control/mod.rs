@@ -7,6 +7,7 @@
 
 pub mod bridge;
 pub mod client;
+pub mod metrics;
 pub mod mqtt;
 pub mod nodes;
 pub mod policy;

@@ -14,6 +14,7 @@ use shared::refusal::Code;
 use shared::time::Timestamp;
 
 use super::bridge::BridgeStatus;
+use super::metrics::Metric;
 use super::mqtt::MqttStatus;
 use super::nodes::{NodeStatus, Way};
 use super::policy::{PolicyStatus, Why};
@@ -69,6 +70,8 @@ pub enum Request {
     Time(TimeAsk),
     /// The MQTT endpoint: one [`Reply::Mqtt`].
     Mqtt,
+    /// What is counted: one [`Reply::Metrics`].
+    Metrics,
     /// Its bridges: [`Reply::Bridge`] for each.
     Bridges,
     /// Receipts that came: [`Reply::Receipt`] for each.
@@ -126,6 +129,11 @@ pub enum Reply {
     Time(TimeReply),
     /// The MQTT endpoint.
     Mqtt(Box<MqttStatus>),
+    /// What is counted.
+    Metrics {
+        /// Each figure.
+        metrics: Vec<Metric>,
+    },
     /// A bridge.
     Bridge(Box<BridgeStatus>),
     /// Whether somebody may, and by which rule.

@@ -26,6 +26,7 @@ use crate::mqtt::Endpoint;
 use crate::outbox::Outbox;
 use crate::state::State;
 use crate::time::Kept;
+use crate::time::tell::Teller;
 
 /// Between two pings of one command: quick enough to watch, slow enough to be no load.
 const PING_PAUSE: Duration = Duration::from_millis(200);
@@ -42,6 +43,7 @@ pub(super) struct Desk {
     pub(super) outbox: Arc<Outbox>,
     mqtt: Option<Arc<Endpoint>>,
     pub(super) kept: Kept,
+    teller: Option<Arc<Teller>>,
     stop: watch::Sender<bool>,
 }
 
@@ -51,7 +53,7 @@ impl Desk {
         state: &State,
         news: mpsc::Sender<News>,
         (inbox, outbox): (Arc<Inbox>, Arc<Outbox>),
-        (mqtt, kept): (Option<Arc<Endpoint>>, Kept),
+        (mqtt, kept, teller): (Option<Arc<Endpoint>>, Kept, Option<Arc<Teller>>),
         stop: watch::Sender<bool>,
     ) -> Self {
         Self {
@@ -65,6 +67,7 @@ impl Desk {
             outbox,
             mqtt,
             kept,
+            teller,
             stop,
         }
     }
@@ -192,6 +195,12 @@ impl Desk {
         Ok(())
     }
 
+    async fn tell_metrics(&self, replies: &mut Replier) -> Result<(), Fault> {
+        let metrics = self.teller.iter().flat_map(|teller| teller.metrics()).collect();
+        replies.send(&Reply::Metrics { metrics }).await?;
+        Ok(())
+    }
+
     async fn tell_bridges(&self, replies: &mut Replier) -> Result<(), Fault> {
         for bridge in self.mqtt.iter().flat_map(|mqtt| mqtt.bridges()) {
             replies.send(&Reply::Bridge(Box::new(bridge))).await?;
@@ -261,6 +270,7 @@ impl Handler for Desk {
             }
             Request::Time(ask) => self.tell_time(ask, replies).await?,
             Request::Mqtt => self.tell_mqtt(replies).await?,
+            Request::Metrics => self.tell_metrics(replies).await?,
             Request::Bridges => self.tell_bridges(replies).await?,
             Request::Receipts => self.list_receipts(replies).await?,
             Request::Ping { to, count } => {

@@ -40,7 +40,7 @@ use super::saving::Saving;
 use super::telling::Telling;
 use super::time::{self, Timing};
 use crate::bundle::Bundle;
-use crate::config::{Lan, MqttDoors};
+use crate::config::{Lan, MqttDoors, TimeDoors};
 use crate::control::Server;
 use crate::inbox::Inbox;
 use crate::link::{Bounds, Gate};
@@ -67,6 +67,8 @@ pub struct Start {
     pub finding: FindBy,
     /// Doors for MQTT besides those of `node.yaml`.
     pub mqtt: MqttDoors,
+    /// Doors for the time besides those of `node.yaml`.
+    pub time: TimeDoors,
     /// Called once, when the socket listens.
     pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
 }
@@ -118,7 +120,8 @@ impl Daemon {
     /// # Errors
     /// [`Fault`] if something needed at the start is missing or taken.
     pub async fn start(start: Start) -> Result<Self, Fault> {
-        let Start { bundle, lock, listen, peers, finding: by, mqtt, on_listening } = start;
+        let Start { bundle, lock, listen, peers, finding: by, mqtt, time: told_at, on_listening } =
+            start;
         tls::warm_up().map_err(|error| Fault::failed(error.to_string()))?;
         let works = time::wind(&bundle)?;
         let clock = Clock::start().showing(works.wall());
@@ -139,7 +142,8 @@ impl Daemon {
         let boxes = (Arc::clone(&inbox), outbox);
         let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock.clone()).await?;
         let kept = time::keep(works, &bundle, &node, &parts.dialler, &stop, &mut savers)?;
-        let doors = (endpoint.clone(), kept.clone());
+        let teller = time::tell(&bundle, told_at, &kept, &parts.listener, clock.clone()).await?;
+        let doors = (endpoint.clone(), kept.clone(), teller);
         let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, doors, stop.clone());
         let door = Server::bind(bundle.paths.folder(), &lock)?;
         let watched = bundle.watched();

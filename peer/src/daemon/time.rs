@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use clock::floor::Ground;
+use host::clock::Clock;
 use host::fault::Fault;
 use peer_core::{Event, Node};
 use shared::time::{Now, Tick};
@@ -18,9 +19,11 @@ use super::driver::Driver;
 use super::fabric::Fabric;
 use super::shown::Sayings;
 use crate::bundle::Bundle;
+use crate::config::TimeDoors;
 use crate::control::time::TimeAsk;
 use crate::control::{Replier, Reply};
 use crate::limits::TIME_ROLL_MS;
+use crate::time::tell::{Opening, Teller};
 use crate::time::{Clockwork, Keep, Kept, Ordered, Roll, begin};
 
 /// A clock for a bundle, which asks nobody yet.
@@ -49,6 +52,27 @@ pub(super) fn keep(
     kept.tell(Ordered::Verified(node.position().at, Ground::Signed));
     kept.tell(Ordered::Roll(roll(node)));
     Ok(kept)
+}
+
+/// Begins to tell the time, if there is somewhere to.
+pub(super) async fn tell(
+    bundle: &Bundle,
+    doors: TimeDoors,
+    kept: &Kept,
+    listener: &Arc<tls::Listener>,
+    clock: Clock,
+) -> Result<Option<Arc<Teller>>, Fault> {
+    let config = bundle.config.time.clone().with(doors).map_err(Fault::usage)?;
+    let opening = Opening {
+        config: &config,
+        kept: kept.clone(),
+        keys: bundle.paths.nts_keys(),
+        algorithm: bundle.cert.public.algorithm(),
+        verifier: Arc::clone(&bundle.verifier),
+        listener: Arc::clone(listener),
+        clock,
+    };
+    Ok(Teller::open(opening).await?.map(Arc::new))
 }
 
 fn roll(node: &Node) -> Roll {

@@ -2,7 +2,8 @@
 //! `clock` and `nts`.
 //!
 //! [`keep`] owns the keeper and drives it; [`ask`] asks one source; [`floor`] keeps the floor on
-//! the disk. What the process reads the time from is the [`Kept`] that a start gives out.
+//! the disk; `tell` answers whoever asks us. What the process reads the time from is the [`Kept`]
+//! that a start gives out.
 //!
 //! **Invariant:** the system's clock is read here, and set by nobody.
 
@@ -10,6 +11,7 @@ pub mod ask;
 pub mod floor;
 mod keep;
 mod shown;
+pub(crate) mod tell;
 mod told;
 
 pub use keep::{Keep, Kept, Ordered, Roll, begin};

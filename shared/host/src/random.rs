@@ -15,6 +15,14 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], RandomError> {
     Ok(bytes)
 }
 
+/// Fills the room with random bytes.
+///
+/// # Errors
+/// [`RandomError`] if the system's generator fails.
+pub fn fill(room: &mut [u8]) -> Result<(), RandomError> {
+    aws_lc_rs::rand::fill(room).map_err(|_| RandomError)
+}
+
 /// Draws one byte and throws it away: the first number of a process costs AWS-LC some 50 ms of
 /// seeding, which belongs in the start-up and not in somebody's first handshake.
 ///

@@ -9,7 +9,9 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 use shared::cert::Usage;
@@ -62,6 +64,21 @@ pub fn server_name() -> ServerName<'static> {
 
 /// MQTT's ALPN name, as IANA has it.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
+
+/// The key exchange for the time (RFC 8915).
+pub const ALPN_NTSKE: &[u8] = b"ntske/1";
+
+/// Which programs get keys for the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clients {
+    /// Those with a certificate of the network.
+    Certified,
+    /// All; but a certificate that is shown must be of the network, and must stand.
+    #[default]
+    Either,
+    /// All, and none is asked who it is.
+    Anybody,
+}
 
 type MemberJudge = Judge<Verified<Member>>;
 
@@ -210,6 +227,26 @@ impl Listener {
         let (judge, verdict) = self.0.judge(Usage::Program, None);
         let present = self.0.present()?;
         let config = self.listening(judge, present, &[ALPN_MQTT])?;
+        Ok((config, verdict))
+    }
+
+    /// The configuration for one connection of a program that wants keys for the time. There is no
+    /// verdict for one that showed no certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn time_config(&self, clients: Clients) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
+        let side = &self.0;
+        let (verifier, clock) = (Arc::clone(&side.verifier), Arc::clone(&side.clock));
+        let (judge, verdict) = Judge::new(Arc::clone(&side.provider), move |chain| {
+            verifier.admit(chain, Usage::Program, None, clock())
+        });
+        let judge: Arc<dyn ClientCertVerifier> = match clients {
+            Clients::Certified => Arc::new(judge),
+            Clients::Either => Arc::new(judge.or_anonymous()),
+            Clients::Anybody => WebPkiClientVerifier::no_client_auth(),
+        };
+        let config = self.listening(judge, side.present()?, &[ALPN_NTSKE])?;
         Ok((config, verdict))
     }
 

@@ -20,7 +20,9 @@ mod foreign;
 mod verdict;
 
 pub use alert::{Role, refusal_of};
-pub use config::{ALPN_MQTT, Dialler, Identity, Listener, TlsError, server_name, warm_up};
+pub use config::{
+    ALPN_MQTT, ALPN_NTSKE, Clients, Dialler, Identity, Listener, TlsError, server_name, warm_up,
+};
 pub use door::{ALPN_HTTP, Pinned, Presented, pinned_config};
 pub use foreign::anonymous_config;
 pub use verdict::Verdict;

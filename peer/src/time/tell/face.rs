@@ -1,0 +1,67 @@
+//! The clock that is told: the one this peer keeps, or, where its operator vouches for it, the
+//! system's, as long as there is no better one.
+
+use clock::face::Line;
+use clock::keeper::Served;
+use clock::limits::STRATUM_MESH;
+use clock::measure::{Leap, Root, SourceId, Told};
+use clock::moment::{Mono, Utc};
+
+use crate::limits::LOCAL_DISPERSION_NS;
+use crate::time::Kept;
+
+/// Where the time comes from.
+pub(super) struct Face {
+    /// The clock that this peer keeps.
+    pub(super) kept: Kept,
+    /// Whether the operator vouches for the system's.
+    pub(super) is_vouched_for: bool,
+}
+
+impl Face {
+    /// The clock as it shows while one question is answered. Both of its stamps come from here: a
+    /// clock whose hand is moved in between would say that the answer took longer, or no time.
+    pub(super) fn hand(&self) -> Hand {
+        let served = self.kept.served();
+        if !served.synchronised && self.is_vouched_for {
+            return Hand::system();
+        }
+        Hand { line: Some(self.kept.line()), served }
+    }
+}
+
+/// A clock while one question is answered.
+pub(super) struct Hand {
+    /// None for the system's.
+    line: Option<Line>,
+    /// What is told of it.
+    pub(super) served: Served,
+}
+
+impl Hand {
+    /// The system's clock, by its operator's word.
+    pub(super) fn system() -> Self {
+        let root = Root::Of(SourceId::System);
+        let told = Told {
+            leap: Leap::None,
+            stratum: STRATUM_MESH,
+            root_delay_ns: 0,
+            root_dispersion_ns: LOCAL_DISPERSION_NS,
+            reference: Utc::from_ns(host::clock::wall_ns()),
+            root,
+        };
+        Self {
+            line: None,
+            served: Served { reference_id: told.root.reference_id(), told, synchronised: true },
+        }
+    }
+
+    /// The clock so many nanoseconds ago.
+    pub(super) fn ago(&self, ns: u64) -> Utc {
+        let count = host::clock::count_ns();
+        match &self.line {
+            Some(line) => line.utc_at(Mono::from_ns(count.saturating_sub(ns))),
+            None => Utc::from_ns(host::clock::wall_ns()).plus_ns(-clock::moment::signed(ns)),
+        }
+    }
+}

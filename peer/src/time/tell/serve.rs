@@ -1,0 +1,158 @@
+//! Answers who asks for the time, one datagram after the other.
+
+use std::sync::Arc;
+
+use clock::keeper::Served;
+use clock::measure;
+use nts::Fingerprint;
+use nts::limits::DATAGRAM_BYTES_MAX;
+use nts::ntp::{Leap, ReferenceId, Span, Stamp};
+use nts::server::{Asked, Host, Reading, Server};
+use tokio::task::yield_now;
+
+use super::Shared;
+use super::door::{Door, Heard};
+use super::face::Hand;
+use crate::limits::{TIME_QUESTIONS_IN_ROW, TIME_STAMP_AGE_NS_MAX};
+
+/// How finely the clock can be read, as a power of two of seconds: a quarter of a microsecond.
+const PRECISION: i8 = -22;
+
+/// Answers until the daemon ends.
+pub(super) async fn serve(mut door: Door, mut server: Server, shared: Arc<Shared>) {
+    let mut room = vec![0; DATAGRAM_BYTES_MAX + 1];
+    let mut out = vec![0; DATAGRAM_BYTES_MAX];
+    while door.readable().await.is_ok() {
+        for _ in 0..TIME_QUESTIONS_IN_ROW {
+            // Nothing more is there; or a datagram that the kernel could not hand over.
+            let Ok(heard) = door.receive(&mut room) else { break };
+            let datagram = room.get(..heard.len).unwrap_or_default();
+            answer(&door, &heard, datagram, &mut server, &shared, &mut out);
+        }
+        yield_now().await;
+    }
+    tracing::error!("the time is not told any more: its socket is gone");
+}
+
+fn answer(
+    door: &Door,
+    heard: &Heard,
+    datagram: &[u8],
+    server: &mut Server,
+    shared: &Shared,
+    out: &mut [u8],
+) {
+    let (hand, now) = (shared.face.hand(), shared.clock.now());
+    let received = stamp(hand.ago(waited_ns(heard.at_ns, host::clock::wall_ns())));
+    let reading = reading(&hand.served);
+    let asked = Asked {
+        datagram,
+        from: heard.from.ip(),
+        received,
+        now_s: u64::try_from(now.wall.s()).unwrap_or_default(),
+        now_ms: now.tick.ms(),
+    };
+    let mut host = Desk { shared, hand: &hand, is_random: true };
+    let ring = shared.ring.read();
+    let verdict = server.handle(&asked, &reading, &ring, &mut host, out);
+    let is_random = host.is_random;
+    drop(ring);
+    shared.figures.count(&verdict);
+    let told = out.get(..verdict.len()).filter(|told| !told.is_empty() && is_random);
+    if let Some(Err(error)) = told.map(|told| door.answer(heard, told)) {
+        tracing::trace!(from = %heard.from, "an answer was lost: {error}");
+    }
+}
+
+/// How long a question waited for us, by the kernel's stamp; a stamp of before the system's clock
+/// was set says nothing.
+fn waited_ns(stamp_ns: Option<i64>, now_ns: i64) -> u64 {
+    let waited = stamp_ns.map_or(0, |stamp| now_ns.saturating_sub(stamp));
+    u64::try_from(waited).ok().filter(|waited| *waited <= TIME_STAMP_AGE_NS_MAX).unwrap_or(0)
+}
+
+fn reading(served: &Served) -> Reading {
+    if !served.synchronised {
+        return Reading::unsynchronised(PRECISION);
+    }
+    let told = &served.told;
+    let leap = match told.leap {
+        measure::Leap::None => Leap::Steady,
+        measure::Leap::Insert => Leap::Insert,
+        measure::Leap::Delete => Leap::Delete,
+        measure::Leap::Unknown => Leap::Unknown,
+    };
+    Reading {
+        leap,
+        stratum: told.stratum,
+        precision: PRECISION,
+        root_delay: Span::from_ns(clock::moment::signed(told.root_delay_ns)),
+        root_dispersion: Span::from_ns(clock::moment::signed(told.root_dispersion_ns)),
+        reference_id: ReferenceId::new(served.reference_id),
+        reference: stamp(told.reference),
+    }
+}
+
+fn stamp(utc: clock::moment::Utc) -> Stamp {
+    Stamp::from_unix_ns(utc.ns())
+}
+
+/// What the server needs while it answers one question.
+struct Desk<'a> {
+    shared: &'a Shared,
+    hand: &'a Hand,
+    /// Nothing may be sent if the system gave no random octets.
+    is_random: bool,
+}
+
+impl Host for Desk<'_> {
+    fn random(&mut self, room: &mut [u8]) {
+        self.is_random &= host::random::fill(room).is_ok();
+    }
+
+    fn admits(&mut self, fingerprint: &Fingerprint) -> bool {
+        self.shared.admits(fingerprint)
+    }
+
+    fn now(&mut self) -> Stamp {
+        stamp(self.hand.ago(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn the_kernels_stamp_is_when_a_question_came() {
+        assert_eq!(waited_ns(Some(7 * S), 8 * S), 1_000_000_000);
+        assert_eq!(waited_ns(None, 8 * S), 0);
+    }
+
+    #[test]
+    fn a_stamp_of_before_the_clock_was_set_is_not_believed() {
+        assert_eq!(waited_ns(Some(7 * S), 8 * S + 1), 0);
+        assert_eq!(waited_ns(Some(8 * S), 7 * S), 0);
+        assert_eq!(waited_ns(Some(i64::MIN), i64::MAX), 0);
+    }
+
+    #[test]
+    fn what_an_operator_vouches_for_is_told_honestly() {
+        let hand = Hand::system();
+        let reading = reading(&hand.served);
+        assert_eq!((reading.leap, reading.stratum), (Leap::Steady, 10));
+        assert_eq!(reading.reference_id.octets(), *b"LOCL");
+        assert!(reading.root_dispersion.to_ns() >= 100_000_000);
+        let off = hand.ago(5).ns_from(clock::moment::Utc::from_ns(host::clock::wall_ns()));
+        assert!(off.abs() < S, "{off}");
+    }
+
+    #[test]
+    fn what_is_not_synchronised_says_so() {
+        let served = Served { synchronised: false, ..Hand::system().served };
+        let reading = reading(&served);
+        assert_eq!((reading.leap, reading.stratum), (Leap::Unknown, 16));
+    }
+}
