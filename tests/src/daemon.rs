@@ -273,7 +273,7 @@ pub(crate) fn first_line(stdout: ChildStdout) -> Option<String> {
             let _ = sender.send(line);
         }
     });
-    receiver.recv_timeout(Duration::from_secs(20)).ok()
+    receiver.recv_timeout(SOON).ok()
 }
 
 pub(crate) fn read(log: &Path) -> String {

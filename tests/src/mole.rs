@@ -23,7 +23,7 @@ use crate::raw::{Hearing, client_config, greeting, hear, server_config};
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 /// How long it waits for something that somebody owes it.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = crate::SOON;
 /// How long it listens to one connection before it looks at another.
 const GLANCE: Duration = Duration::from_millis(5);
 

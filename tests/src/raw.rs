@@ -29,8 +29,8 @@ use tls::{Role, refusal_of};
 
 use crate::adversary::Credentials;
 
-/// How long an ear waits for the next byte.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long an ear waits for the next byte; whoever is silent for so long has failed a test.
+const PATIENCE: Duration = crate::SOON;
 
 /// What was heard until the end of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
