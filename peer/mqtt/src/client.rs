@@ -112,6 +112,8 @@ struct Open {
     taken_bytes: u64,
     /// Topics by their aliases from the client.
     aliases: Vec<Option<ByteString>>,
+    /// Whether there is more of what is retained that it is to be told.
+    is_reading: bool,
     /// Whether the policy's quotas are about it, and what it has used of one, if one means it.
     is_counted: bool,
     meter: Option<Arc<Meter>>,
@@ -273,6 +275,9 @@ impl Client {
         let mut lost = None;
         if let Some(open) = &mut self.open {
             let settled = open.settle(&mut self.replies, waker, now.tick);
+            if open.is_reading {
+                open.is_reading = self.broker.read_on(&open.session, now.wall);
+            }
             let mut pump = Pump {
                 connection: open.connection,
                 out: &mut self.replies,

@@ -33,7 +33,11 @@ pub const OUT_BYTES_HIGH: usize = 256 * 1024;
 /// Bytes that a connection's empty buffer may keep: an idle one costs less than its socket.
 pub const OUT_BYTES_KEPT: usize = 1024 * 1024;
 
-/// And above which QoS 0 is dropped for it.
+/// Bytes of retained messages that a new subscription is told before the socket has taken them, and
+/// the queue's window has: all there are may be more than either holds.
+pub const READING_BYTES: usize = OUT_BYTES_HIGH;
+
+/// Bytes written for a client and not yet taken, above which QoS 0 is dropped for it.
 pub const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How long a publisher is held for one slow subscriber before that is left behind, in ms.

@@ -132,20 +132,36 @@ impl Shelf {
         self.topics.get(topic)
     }
 
-    /// The messages that a filter matches, those that are over left out.
+    /// The messages that a filter matches, in the order of their topics, those that are over left
+    /// out: what comes after a topic, as soon as there is so much no more, and whether there may be.
     #[must_use]
-    pub fn matching(&self, filter: &Filter, now: Timestamp) -> Vec<Arc<Message>> {
+    pub fn matching(
+        &self,
+        filter: &Filter,
+        after: Option<&ByteString>,
+        bytes_max: usize,
+        now: Timestamp,
+    ) -> (Vec<Arc<Message>>, bool) {
         let text = filter.as_str();
         let wild = text.find(['+', '#']);
         // `a/#` matches `a` too.
         let fixed = text.get(..wild.unwrap_or(text.len())).unwrap_or_default();
         let fixed = if wild.is_some() { fixed.trim_end_matches('/') } else { fixed };
-        let range = (Bound::Included(fixed), Bound::Unbounded);
+        let from = after.map_or(Bound::Included(fixed), |after| Bound::Excluded(&**after));
+        let range = (from, Bound::Unbounded);
         let near = self.topics.range::<str, _>(range).take_while(|(t, _)| t.starts_with(fixed));
-        let live = near.filter_map(|(topic, retained)| Some((topic, retained.message.as_ref()?)));
-        live.filter(|(topic, message)| !message.is_over(now) && matches(filter, topic, |_| None))
-            .map(|(_, message)| Arc::clone(message))
-            .collect()
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (topic, retained) in near {
+            let Some(message) = &retained.message else { continue };
+            if !message.is_over(now) && matches(filter, topic, |_| None) {
+                if bytes >= bytes_max {
+                    return (found, true);
+                }
+                bytes += message.bytes();
+                found.push(Arc::clone(message));
+            }
+        }
+        (found, false)
     }
 
     /// Forgets what expired, and what was cleared long ago; gives the topics.
@@ -207,7 +223,19 @@ mod tests {
 
     fn found(shelf: &Shelf, filter: &str) -> Vec<String> {
         let filter = Filter::parse(filter).unwrap();
-        shelf.matching(&filter, NOW).iter().map(|message| message.topic.to_string()).collect()
+        let (all, more) = shelf.matching(&filter, None, usize::MAX, NOW);
+        // The same one by one.
+        let (mut singly, mut after) = (Vec::new(), None);
+        loop {
+            let (next, more) = shelf.matching(&filter, after.as_ref(), 1, NOW);
+            after = next.last().map(|message| message.topic.clone());
+            singly.extend(next);
+            if !more {
+                break;
+            }
+        }
+        assert_eq!((&singly, more), (&all, false));
+        all.iter().map(|message| message.topic.to_string()).collect()
     }
 
     #[test]

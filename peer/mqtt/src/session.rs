@@ -8,13 +8,14 @@
 //! changes nothing in it any more.
 //! **Invariant:** a session whose end was told takes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytestring::ByteString;
 use shared::name::NodeName;
+use shared::policy::Filter;
 use shared::time::Timestamp;
 
 use crate::codec::{
@@ -23,7 +24,7 @@ use crate::codec::{
 use crate::few::Few;
 use crate::identity::Identity;
 use crate::journal::{Change, Journal, Table, key};
-use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX, QUEUES_BYTES};
+use crate::limits::{OUT_BYTES_HIGH, OUT_BYTES_MAX, QUEUE_COUNT_MAX, QUEUES_BYTES, READING_BYTES};
 use crate::message::{Message, SessionId};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
@@ -57,6 +58,18 @@ pub(crate) struct Subscription {
     pub(crate) id: Option<u32>,
 }
 
+/// A subscription that is still being told what is retained.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    /// As the client wrote it.
+    pub(crate) text: ByteString,
+    pub(crate) filter: Filter,
+    pub(crate) options: Options,
+    pub(crate) id: Option<u32>,
+    /// The last topic that was told; none yet.
+    pub(crate) after: Option<ByteString>,
+}
+
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -74,6 +87,7 @@ pub(crate) struct Session {
 pub(crate) struct Inside {
     pub(crate) online: Option<Online>,
     pub(crate) subscriptions: Few<ByteString, Subscription>,
+    pub(crate) readings: VecDeque<Reading>,
     pub(crate) queue: Queue,
     /// Identifiers of QoS 2 that came and are not released (§4.3.3).
     pub(crate) received: BTreeSet<PacketId>,
@@ -284,6 +298,26 @@ impl Session {
         drop(inside);
         waiting.into_iter().for_each(Waker::wake);
         Pumped::Done
+    }
+
+    /// The subscription that is told next what is retained, if there is room for more of it.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        let inside = self.lock();
+        let reading = inside.readings.front()?;
+        let room = inside.online.as_ref()?.out.len() < READING_BYTES;
+        let sure = reading.options.qos > Qos::AtMostOnce;
+        (room && !(sure && inside.queue.bytes() >= READING_BYTES)).then(|| reading.clone())
+    }
+
+    /// It was told as far as this topic, or all of it.
+    pub(crate) fn read(&self, text: &ByteString, to: Option<ByteString>) {
+        let mut inside = self.lock();
+        let at = inside.readings.iter().position(|reading| reading.text == *text);
+        let Some(at) = at else { return };
+        match (to, inside.readings.get_mut(at)) {
+            (Some(to), Some(reading)) => reading.after = Some(to),
+            _ => drop(inside.readings.remove(at)),
+        }
     }
 
     /// The client acknowledged something; the row of what is over goes.

@@ -252,6 +252,7 @@ impl Broker {
             }
         }
         inside.queue = crate::queue::Queue::default();
+        inside.readings.clear();
         drop(inside);
         if session.kind == Kind::Peer {
             self.chart().let_go(&session.owner.identity, &self.settings.node);

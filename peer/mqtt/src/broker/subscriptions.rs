@@ -7,27 +7,26 @@ use shared::time::Timestamp;
 
 use super::Broker;
 use crate::codec::{Options, Reason, RetainHandling};
-use crate::limits::{SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX};
-use crate::message::Message;
+use crate::limits::{READING_BYTES, SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX};
 use crate::publication::Publication;
 use crate::receipt::Receipt;
 use crate::route::{Subscriber, granted, retained_terms};
-use crate::session::{Kind, Session, Subscription};
+use crate::session::{Delivered, Kind, Reading, Session, Subscription};
 use crate::topic::Wanted;
 
 /// What became of a subscription.
 #[derive(Debug)]
 pub(crate) struct Subscribed {
     pub(crate) reason: Reason,
-    /// What is retained under it and wanted.
-    pub(crate) retained: Vec<Arc<Message>>,
+    /// Whether what is retained under it is wanted.
+    pub(crate) reading: Option<Reading>,
     /// Settled when every linked peer knows of it.
     pub(crate) told: Option<Arc<Receipt>>,
 }
 
 impl Subscribed {
     const fn refused(reason: Reason) -> Self {
-        Self { reason, retained: Vec::new(), told: None }
+        Self { reason, reading: None, told: None }
     }
 }
 
@@ -40,9 +39,9 @@ impl Broker {
         options: Options,
         id: Option<u32>,
         saved: &mut Option<Arc<Receipt>>,
-        now: Timestamp,
     ) -> Subscribed {
         let text = wanted.text();
+        let of = (text.clone(), wanted.filter.clone());
         let mut topics = self.topics_mut();
         let mut inside = session.lock();
         if inside.ended {
@@ -60,7 +59,6 @@ impl Broker {
             shared: wanted.group.as_ref().map(|_| text.clone()),
         };
         topics.insert(wanted.filter.as_str(), place_of(&wanted, session), subscriber);
-        let filter = wanted.filter.clone();
         // A shared subscription gets nothing that was retained (§4.8.2).
         let retained = wanted.group.is_none()
             && match options.retain_handling {
@@ -80,8 +78,9 @@ impl Broker {
         drop(inside);
         drop(topics);
         self.changed();
-        let retained = if retained { self.shelf().matching(&filter, now) } else { Vec::new() };
-        Subscribed { reason: granted(options.qos), retained, told }
+        let (text, filter) = of;
+        let reading = retained.then_some(Reading { text, filter, options, id, after: None });
+        Subscribed { reason: granted(options.qos), reading, told }
     }
 
     pub(super) fn lose_interest(&self, session: &Session, wanted: &Wanted) {
@@ -90,21 +89,45 @@ impl Broker {
         }
     }
 
-    /// Gives a session what was retained under a filter that it subscribed to.
-    pub(crate) fn deliver_retained(
+    /// Begins to tell a session what is retained under a filter that it subscribed to; says whether
+    /// there is more to tell it.
+    pub(crate) fn begin_reading(
         &self,
         session: &Session,
-        messages: Vec<Arc<Message>>,
-        options: Options,
-        id: Option<u32>,
+        reading: Reading,
         now: Timestamp,
-    ) {
-        let terms = retained_terms(options, id);
-        let own = |message: &Arc<Message>| options.no_local && message.from == Some(session.id);
-        for message in messages.into_iter().filter(|message| !own(message)) {
-            let mut publication = Publication::new((*message).clone(), now);
-            session.deliver(&mut publication, &terms, &mut None, &self.journal);
+    ) -> bool {
+        let mut inside = session.lock();
+        inside.readings.retain(|other| other.text != reading.text);
+        inside.readings.push_back(reading);
+        drop(inside);
+        self.read_on(session, now)
+    }
+
+    /// Goes on with it as far as there is room.
+    pub(crate) fn read_on(&self, session: &Session, now: Timestamp) -> bool {
+        while let Some(Reading { text, filter, options, id, after }) = session.reading() {
+            let (messages, more) =
+                self.shelf().matching(&filter, after.as_ref(), READING_BYTES, now);
+            let terms = retained_terms(options, id);
+            let (mut told, mut refused) = (after, false);
+            for message in messages {
+                let own = options.no_local && message.from == Some(session.id);
+                let mut publication = Publication::new((*message).clone(), now);
+                let mut give =
+                    || session.deliver(&mut publication, &terms, &mut None, &self.journal);
+                if !own && give() == Delivered::Refused {
+                    refused = true;
+                    break;
+                }
+                told = Some(message.topic.clone());
+            }
+            session.read(&text, told.filter(|_| more || refused));
+            if refused {
+                break;
+            }
         }
+        !session.lock().readings.is_empty()
     }
 
     /// Takes a subscription away.
@@ -114,6 +137,7 @@ impl Broker {
         let Some(gone) = inside.subscriptions.remove(text) else {
             return Reason::NoSubscriptionExisted;
         };
+        inside.readings.retain(|reading| reading.text != text);
         topics.remove(gone.wanted.filter.as_str(), &place_of(&gone.wanted, session));
         self.lose_interest(session, &gone.wanted);
         self.save(session, &mut inside);

@@ -80,6 +80,7 @@ impl Client {
             said_bytes: 0,
             taken_bytes: 0,
             aliases: Vec::new(),
+            is_reading: true,
             is_counted,
             meter: counted.flatten(),
             paused_until: None,

@@ -23,7 +23,7 @@ impl Open {
         let (_, rights) = broker.rights();
         let client = self.session.owner.client.clone();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let (mut retained, mut told) = (Vec::new(), None::<Arc<Receipt>>);
+        let (mut readings, mut told) = (Vec::new(), None::<Arc<Receipt>>);
         let mut saved = None;
         for (text, options) in subscribe.filters {
             let Some(wanted) = Wanted::parse(&text) else {
@@ -35,24 +35,18 @@ impl Open {
                 continue;
             }
             let options = self.meant(options);
-            let subscribed = broker.subscribe(
-                &self.session,
-                wanted,
-                options,
-                subscribe.id,
-                &mut saved,
-                now.wall,
-            );
+            let subscribed =
+                broker.subscribe(&self.session, wanted, options, subscribe.id, &mut saved);
             reasons.push(subscribed.reason);
-            retained.push((subscribed.retained, options));
+            readings.extend(subscribed.reading);
             told = subscribed.told.or(told);
         }
         let ack = SubAck { packet_id: subscribe.packet_id, reasons };
         // Neighbours answer in order: whoever knows the last filter knows the others.
         let what = Said::Subscribe { ack, told, until: now.tick.plus_ms(BARRIER_MS) };
         self.owe(Owed { what, receipt: saved }, replies)?;
-        for (messages, options) in retained {
-            broker.deliver_retained(&self.session, messages, options, subscribe.id, now.wall);
+        for reading in readings {
+            self.is_reading = broker.begin_reading(&self.session, reading, now.wall);
         }
         Ok(())
     }

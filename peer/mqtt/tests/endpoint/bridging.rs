@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
-use mqtt::codec::{Connect, Packet, Qos, Reason, RetainHandling, Version};
+use mqtt::codec::{
+    ConnAck, Connect, Decoder, Granted, Packet, Publish, Qos, Reason, RetainHandling, Version,
+};
 use mqtt::{Client, Door, Half, Side, State, Tally, Terms, span};
 use shared::policy::Filter;
 
@@ -549,4 +551,78 @@ fn whatever_an_engine_says_nothing_here_breaks() {
     let _ = heard(&mut subscriber, &crossing.here);
     crossing.here.client("p").publish(plain("still", "there"), now);
     assert_eq!(heard(&mut subscriber, &crossing.here), ["there"]);
+}
+
+/// What the bridge has said to the engine since the last time.
+fn said_there(
+    crossing: &mut Crossing,
+    decoder: &mut Decoder,
+    sizes: &mut Vec<usize>,
+) -> Vec<Packet> {
+    let now = crossing.here.now;
+    let mut out = Vec::new();
+    crossing.wires.as_mut().unwrap().ends[1].0.fill(&mut out, Waker::noop(), now);
+    let mut buffer = BytesMut::from(&out[..]);
+    let mut packets = Vec::new();
+    loop {
+        let before = buffer.len();
+        let Some(packet) = decoder.decode(&mut buffer).unwrap() else { return packets };
+        sizes.push(before - buffer.len());
+        packets.push(packet);
+    }
+}
+
+#[test]
+fn what_an_engine_does_not_grant_is_not_used() {
+    let granted = Granted {
+        receive_max: Some(2),
+        qos_max: Some(Qos::AtLeastOnce),
+        no_retain: true,
+        packet_bytes_max: Some(200),
+        alias_max: Some(8),
+        keep_alive_s: Some(10),
+        ..Granted::default()
+    };
+    let ack = ConnAck { session_present: false, reason: Reason::Success, granted };
+    let mut octets = Vec::new();
+    mqtt::codec::encode(&Packet::ConnAck(Box::new(ack)), Version::V5, &mut octets);
+    let mut crossing = Crossing::new(terms(&[], &["m/#"], Qos::ExactlyOnce));
+    crossing.hear_engine(&octets);
+    let (mut decoder, mut sizes) = (Decoder::server(), Vec::new());
+    let greeting = said_there(&mut crossing, &mut decoder, &mut sizes);
+    assert!(matches!(&greeting[..], [Packet::Connect(_)]), "{greeting:?}");
+    let mut ours = crossing.here.client("p");
+    for text in ["1", &"x".repeat(300), "2", "3", "4", "5"] {
+        let sent =
+            Publish { retain: true, ..message("m/t", text, Qos::ExactlyOnce, Some(ours.id())) };
+        ours.say(&Packet::Publish(sent), crossing.here.now);
+        crossing.here.sync();
+        ours.hear(crossing.here.now);
+    }
+    crossing.settle_here();
+    let mut texts = Vec::new();
+    loop {
+        let packets = said_there(&mut crossing, &mut decoder, &mut sizes);
+        if packets.is_empty() {
+            break;
+        }
+        assert!(packets.len() <= 2, "no more at once than it takes: {packets:?}");
+        for packet in packets {
+            let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+            assert_eq!((publish.qos, publish.retain), (Qos::AtLeastOnce, false));
+            assert_eq!((&*publish.topic, publish.alias), ("m/t", None));
+            texts.push(publish.payload.clone());
+            let mut octets = Vec::new();
+            let ack = Packet::PubAck(success(publish.packet_id.unwrap()));
+            mqtt::codec::encode(&ack, Version::V5, &mut octets);
+            crossing.hear_engine(&octets);
+        }
+    }
+    assert_eq!(texts, ["1", "2", "3", "4", "5"], "and what is too large is not sent");
+    assert!(sizes.iter().skip(1).all(|size| *size <= 200), "{sizes:?}");
+    // It is asked as often as the engine wants to be, not as the bridge would.
+    crossing.here.pass_s(5);
+    let now = crossing.here.now;
+    crossing.wires.as_mut().unwrap().ends[1].0.handle_timeout(now);
+    assert_eq!(said_there(&mut crossing, &mut decoder, &mut sizes), [Packet::PingReq]);
 }

@@ -1,9 +1,10 @@
 //! Retained messages on one peer.
 
-use mqtt::codec::{Options, Publish, Qos, RetainHandling};
+use bytes::Bytes;
+use mqtt::codec::{Connect, Options, Packet, Publish, Qos, RetainHandling, Unsubscribe};
 use mqtt::{Bounds, RetainedBounds};
 
-use crate::rig::{Rig, at, kept, message, plain};
+use crate::rig::{Line, Rig, at, connect, kept, lasting, message, plain};
 
 #[test]
 fn what_is_retained_is_told_to_who_subscribes_later_and_marked() {
@@ -17,7 +18,7 @@ fn what_is_retained_is_told_to_who_subscribes_later_and_marked() {
     let filters = vec![("a/+".into(), at(Qos::AtMostOnce))];
     let packet_id = later.id();
     let subscribe = mqtt::codec::Subscribe { packet_id, id: Some(7), filters };
-    later.say(&mqtt::codec::Packet::Subscribe(subscribe), rig.now);
+    later.say(&Packet::Subscribe(subscribe), rig.now);
     let heard = later.messages(rig.now);
     let said = heard.iter().map(|m| (&*m.topic, &m.payload[..], m.retain, &m.subscription_ids[..]));
     let said: Vec<_> = said.collect();
@@ -103,10 +104,10 @@ fn there_is_a_bound_on_what_is_retained() {
     for topic in ["a", "b", "c"] {
         let id = line.id();
         let sent = Publish { retain: true, ..message(topic, "x", Qos::AtLeastOnce, Some(id)) };
-        line.say(&mqtt::codec::Packet::Publish(sent), rig.now);
+        line.say(&Packet::Publish(sent), rig.now);
         drop(rig.broker.journal.take());
         for packet in line.hear(rig.now) {
-            let mqtt::codec::Packet::PubAck(ack) = packet else { panic!("{packet:?}") };
+            let Packet::PubAck(ack) = packet else { panic!("{packet:?}") };
             reasons.push(ack.reason.is_error());
         }
     }
@@ -124,4 +125,97 @@ fn what_a_peer_says_of_itself_is_found_by_its_name_alone() {
     assert_eq!(own.texts(rig.now), ["1 seconds"]);
     rig.broker.tell("$SYS/broker/uptime", "2 seconds", rig.now.wall);
     assert_eq!(own.texts(rig.now), ["2 seconds"]);
+}
+
+/// Retains so many messages of 60,000 octets each.
+fn retain_much(rig: &Rig, count: usize) {
+    let mut publisher = rig.client("p");
+    for number in 0..count {
+        let mut sent = kept(&format!("much/{number:03}"), &"x".repeat(60_000));
+        sent.properties = Bytes::from_static(b"\x26\0\x01a\0\x01b");
+        publisher.publish(sent, rig.now);
+    }
+    assert_eq!(rig.broker.retained_count(), count);
+}
+
+#[test]
+fn all_that_is_retained_is_told_however_much_it_is() {
+    // More than is written for a connection at once, and than a queue holds.
+    let rig = Rig::of("alice", Bounds { queue_bytes: 1_000_000, ..Bounds::default() });
+    retain_much(&rig, 200);
+    let mut publisher = rig.client("q");
+    for number in 0..200 {
+        let id = publisher.id();
+        let sent =
+            message(&format!("sure/{number:03}"), &"x".repeat(60_000), Qos::AtLeastOnce, Some(id));
+        publisher.say(&Packet::Publish(Publish { retain: true, ..sent }), rig.now);
+    }
+    for (filter, window) in [("much/+", u16::MAX), ("#", u16::MAX), ("sure/#", 3), ("sure/#", 40)] {
+        let (mut line, _) = rig.connected(&Connect { receive_max: window, ..connect("s") });
+        line.ask_for(filter, at(Qos::AtLeastOnce), rig.now);
+        let mut topics = Vec::new();
+        loop {
+            let heard = line.messages(rig.now);
+            if heard.is_empty() {
+                break;
+            }
+            for message in heard {
+                assert!(message.retain);
+                if let Some(id) = message.packet_id {
+                    line.ack(id, rig.now);
+                }
+                topics.push(message.topic.to_string());
+            }
+        }
+        assert_eq!(topics.len(), if filter == "#" { 400 } else { 200 }, "{filter}");
+        topics.sort_unstable();
+        topics.dedup();
+        assert_eq!(topics.len(), if filter == "#" { 400 } else { 200 }, "each once");
+        let views = rig.broker.views(usize::MAX);
+        assert!(views.iter().all(|view| view.dropped == 0), "{filter}");
+    }
+}
+
+#[test]
+fn what_is_still_to_be_told_ends_with_its_subscription_and_not_with_its_connection() {
+    let rig = Rig::new();
+    retain_much(&rig, 100);
+    let (mut line, _) = rig.connected(&lasting("s"));
+    line.ask_for("much/#", at(Qos::AtMostOnce), rig.now);
+    let some = |line: &mut Line| {
+        let before = line.octets(rig.now).len();
+        assert!((60_000..1_000_000).contains(&before), "{before}");
+    };
+    some(&mut line);
+    // Asked for again: from the beginning, and once.
+    line.ask_for("much/#", at(Qos::AtMostOnce), rig.now);
+    line.broken(rig.now);
+    let (mut line, _) = rig.connected(&lasting("s"));
+    let again = line.messages(rig.now).len();
+    assert!((80..=100).contains(&again), "{again}: it goes on");
+    let mut line = rig.client("t");
+    line.ask_for("much/#", at(Qos::AtMostOnce), rig.now);
+    some(&mut line);
+    let packet_id = line.id();
+    let filters = vec!["much/#".into()];
+    line.say(&Packet::Unsubscribe(Unsubscribe { packet_id, filters }), rig.now);
+    let mut octets = 0;
+    loop {
+        let more = line.octets(rig.now).len();
+        if more == 0 {
+            break;
+        }
+        octets += more;
+    }
+    assert!(octets < 1_000_000, "{octets}: no more is begun");
+    // What changes meanwhile is told as it is then.
+    let mut line = rig.client("u");
+    line.ask_for("much/#", at(Qos::AtMostOnce), rig.now);
+    some(&mut line);
+    rig.client("p").publish(kept("much/099", ""), rig.now);
+    rig.client("p").publish(kept("much/098", "new"), rig.now);
+    let heard = line.messages(rig.now);
+    assert!(!heard.iter().any(|m| m.retain && &*m.topic == "much/099"));
+    let new = heard.iter().filter(|m| m.retain && &*m.topic == "much/098");
+    assert_eq!(new.map(|m| m.payload.len()).collect::<Vec<_>>(), [3]);
 }
