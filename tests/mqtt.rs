@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mqtt::codec::{Connect, Qos, Reason, Version};
+use mqtt::codec::{Connect, Qos, Reason, Version, Will};
 use tests::judge::{absent, judge};
 use tests::{Network, Peer, SOON, Speaker, wait_until};
 
@@ -362,6 +362,53 @@ fn a_stop_tells_the_clients_and_a_start_brings_their_sessions_back() {
     assert_eq!(lasting.text(), "meanwhile");
     lasting.subscribe("kept", Qos::AtMostOnce);
     assert_eq!(lasting.text(), "x");
+}
+
+#[test]
+fn a_will_is_told_when_a_peer_that_was_killed_is_back() {
+    let network = network(&["alice"]);
+    let alice = network.start("alice", &[]);
+    let will = Will {
+        qos: Qos::AtLeastOnce,
+        retain: true,
+        delay_s: 0,
+        expiry_s: None,
+        topic: "meter/state".into(),
+        properties: bytes::Bytes::new(),
+        payload: bytes::Bytes::from_static(b"offline"),
+    };
+    let hello = peer::mqtt::plain_connect(Version::V5, "meter");
+    let mut meter = Speaker::at(&alice);
+    let ack = meter.connect(&Connect { will: Some(will), ..hello });
+    assert_eq!(ack.reason, Reason::Success);
+    // Acknowledged, it is on the disk, and what was before it too.
+    assert!(!meter.retain("meter/state", "online").is_error());
+    alice.kill();
+    let alice = network.start("alice", &[]);
+    let mut watch = Speaker::connected(&alice, "watch");
+    watch.subscribe("meter/state", Qos::AtMostOnce);
+    let mut heard = watch.text();
+    if heard == "online" {
+        heard = watch.text();
+    }
+    assert_eq!(heard, "offline");
+}
+
+#[test]
+fn much_that_is_retained_is_told_to_the_last() {
+    let network = network(&["alice"]);
+    let alice = network.start("alice", &[]);
+    let mut publisher = Speaker::connected(&alice, "p");
+    let text = "x".repeat(60_000);
+    for number in 0..100 {
+        assert!(!publisher.retain(&format!("much/{number}"), &text).is_error());
+    }
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
+        let mut listener = Speaker::connected(&alice, "l");
+        listener.subscribe("much/+", qos);
+        let topics: BTreeSet<String> = (0..100).map(|_| listener.message().topic.into()).collect();
+        assert_eq!(topics.len(), 100, "{qos:?}");
+    }
 }
 
 #[test]

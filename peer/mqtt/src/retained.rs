@@ -133,7 +133,7 @@ impl Shelf {
     }
 
     /// The messages that a filter matches, in the order of their topics, those that are over left
-    /// out: what comes after a topic, as soon as there is so much no more, and whether there may be.
+    /// out: after a topic, and no more as soon as there are so many bytes; and whether there is more.
     #[must_use]
     pub fn matching(
         &self,
