@@ -133,7 +133,7 @@ impl Shelf {
     }
 
     /// The messages that a filter matches, in the order of their topics, those that are over left
-    /// out: after a topic, and no more as soon as there are so many bytes; and whether there is more.
+    /// out: after a topic, and no more as soon as they have so many bytes; and whether there are more.
     #[must_use]
     pub fn matching(
         &self,
