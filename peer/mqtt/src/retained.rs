@@ -132,8 +132,8 @@ impl Shelf {
         self.topics.get(topic)
     }
 
-    /// The messages that a filter matches, in the order of their topics, those that are over left
-    /// out: after a topic, and no more as soon as they have so many bytes; and whether there are more.
+    /// The messages that a filter matches, in the order of their topics, without those that are
+    /// over: those after a topic, as many as have so many bytes, and whether there are more.
     #[must_use]
     pub fn matching(
         &self,
