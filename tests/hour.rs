@@ -22,13 +22,18 @@ impl Case {
         Self { network }
     }
 
-    /// Alice, with this in the section `time:` of her node.yaml.
+    /// Alice, with this in the section `time:` of her node.yaml, and both doors.
     fn alice(&self, time: &str) -> Teller {
+        self.teller(time, &["--time", "127.0.0.1:0", "--ke", "127.0.0.1:0"])
+    }
+
+    /// The same with these doors.
+    fn teller(&self, time: &str, doors: &[&str]) -> Teller {
         let bundle = self.network.bundle("alice");
         let text = std::fs::read_to_string(bundle.join("node.yaml")).unwrap();
         let text = text.split("\ntime:").next().unwrap();
         std::fs::write(bundle.join("node.yaml"), format!("{text}\ntime: {{{time}}}\n")).unwrap();
-        Teller::start(&bundle, ("127.0.0.1:0", "127.0.0.1:0"))
+        Teller::start(&bundle, doors)
     }
 
     fn credentials(&self, node: &str) -> Credentials {
@@ -56,16 +61,24 @@ struct Teller {
 }
 
 impl Teller {
-    fn start(bundle: &Path, (time, exchange): (&str, &str)) -> Self {
-        let args = ["--no-lan", "--time", time, "--ke", exchange].map(str::to_owned);
+    fn start(bundle: &Path, doors: &[&str]) -> Self {
+        let args = [&["--no-lan"], doors].concat();
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let peer = Peer::start_as(&[], bundle, "127.0.0.1:0", &args);
         let log = peer.log();
         let at = |what: &str| {
-            let line = log.lines().find_map(|line| line.split_once(what)).unwrap();
-            line.1.trim().parse().unwrap()
+            let line = log.lines().find_map(|line| line.split_once(what));
+            line.map_or("0.0.0.0:0", |line| line.1.trim()).parse().unwrap()
         };
         let (time, exchange) = (at(" ntp listens on "), at(" nts-ke listens on "));
         Self { peer, time, exchange }
+    }
+
+    /// Again, at the same places.
+    fn again(self, case: &Case) -> Self {
+        let (time, exchange) = (self.time.to_string(), self.exchange.to_string());
+        self.peer.terminate();
+        Self::start(&case.network.bundle("alice"), &["--time", &time, "--ke", &exchange])
     }
 
     /// What `peer metrics` says of one figure.
@@ -190,7 +203,6 @@ fn whoever_is_revoked_hears_nothing_from_the_next_question_on() {
 fn a_restart_turns_nobody_away() {
     let case = Case::new();
     let alice = case.alice("local: true");
-    let (time, exchange) = (alice.time.to_string(), alice.exchange.to_string());
     let mut asker = Asker::keyed(alice.exchange, None);
     has_the_time(&mut asker);
     let chrony = Chrony::found(case.network.path());
@@ -198,17 +210,15 @@ fn a_restart_turns_nobody_away() {
     if running.is_some() {
         wait_until("chrony asks", SOON, || alice.counted("time_questions") >= 4);
     }
-    alice.peer.terminate();
-    let alice = Teller::start(&case.network.bundle("alice"), (&time, &exchange));
+    let alice = alice.again(&case);
     has_the_time(&mut asker);
     if running.is_some() {
         wait_until("chrony asks on", SOON, || alice.counted("time_questions") >= 8);
     }
     assert_eq!((alice.counted("nts_naks"), alice.counted("nts_key_exchanges")), (0, 0));
     // Lost keys are what that would be like.
-    alice.peer.terminate();
     std::fs::remove_file(case.network.bundle("alice").join("nts.keys")).unwrap();
-    let alice = Teller::start(&case.network.bundle("alice"), (&time, &exchange));
+    let alice = alice.again(&case);
     assert!(matches!(asker.ask(), Some(Err(Refused::Nak))));
     assert!(alice.counted("nts_naks") >= 1);
     has_the_time(&mut Asker::keyed(alice.exchange, None));
@@ -259,4 +269,35 @@ fn no_client_reads_ml_dsa_yet() {
     std::fs::write(bundle.join("node.yaml"), format!("{text}\n{time}\n")).unwrap();
     let said = Peer::fails(&bundle, "127.0.0.1:0");
     assert!(said.err.contains("is ml-dsa-44, which no NTS client reads yet"), "{}", said.err);
+}
+
+#[test]
+fn members_get_their_keys_over_their_link() {
+    let case = Case::new();
+    let alice =
+        case.teller("local: true, client-certificates: required", &["--time", "127.0.0.1:0"]);
+    let carol = case.network.start("carol", &[]);
+    let bundle = case.network.bundle("bob");
+    let text = std::fs::read_to_string(bundle.join("node.yaml")).unwrap();
+    let sources = "time: {sources: [{peer: alice}, {peer: carol}]}";
+    std::fs::write(bundle.join("node.yaml"), format!("{text}\n{sources}\n")).unwrap();
+    let bob = case.network.start("bob", &[&alice.peer, &carol]);
+    bob.wait_links(&["alice", "carol"]);
+    let source = |name: &str| {
+        let said = bob.ask("time sources", &["--json"]).ended(0).out;
+        let rows =
+            said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        rows.into_iter().find(|row| row["name"] == name).unwrap()
+    };
+    wait_until("bob has the time of alice", SOON, || source("alice")["stratum"] == 10);
+    assert_eq!(source("alice")["nts"], true);
+    assert_eq!((alice.counted("nts_key_exchanges"), alice.counted("nts_naks")), (1, 0));
+    assert_eq!(alice.counted("time_questions"), alice.counted("time_answers_sealed"));
+    wait_until("bob heard that carol tells nothing", SOON, || {
+        source("carol")["trouble"] == "carol does not tell the time"
+    });
+    // Revoked, it has cookies left, and they open nothing any more.
+    case.decided("revoke bob", &alice);
+    wait_until("bob asks in vain", SOON, || alice.counted("time_not_admitted") >= 1);
+    assert_eq!(alice.counted("nts_key_exchanges"), 1);
 }

@@ -283,3 +283,5 @@ pub const TIME_STAMP_AGE_NS_MAX: u64 = 1_000_000_000;
 pub const LOCAL_DISPERSION_NS: u64 = 100_000_000;
 /// How long a program may take to say what keys it wants, and to hear the answer.
 pub const KEY_EXCHANGE: Duration = Duration::from_secs(4);
+/// Frames about keys for the time that wait on one link; more, and the link is not read.
+pub const KEY_FRAMES_WAITING_MAX: usize = 4;

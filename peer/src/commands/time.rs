@@ -135,8 +135,13 @@ fn query(desk: &Desk, args: &QueryArgs) -> Result<(), Fault> {
 
 fn asked(args: &QueryArgs) -> Result<(Source, Papers), Fault> {
     let clock: tls::Clock = Arc::new(host::clock::wall);
-    let mut papers =
-        Papers { dialler: None, roots: Arc::default(), clock: Arc::clone(&clock), shown: None };
+    let mut papers = Papers {
+        dialler: None,
+        roots: Arc::default(),
+        clock: Arc::clone(&clock),
+        shown: None,
+        links: None,
+    };
     let way = match (&args.bundle, &args.node) {
         (Some(bundle), Some(node)) => {
             let bundle = Bundle::open(bundle)?;

@@ -22,7 +22,7 @@ pub const NTP_PORT: u16 = 123;
 pub struct Source {
     /// Under which name it is known, and has its vote.
     pub id: SourceId,
-    /// Where it is asked, or where keys are exchanged: `HOST:PORT`.
+    /// Where it is asked, or where keys are exchanged: `HOST:PORT`, or `link:NODE`.
     pub address: String,
     /// How.
     pub way: Way,
@@ -40,13 +40,15 @@ pub enum Way {
     },
     /// By NTS, as one member another.
     Member(NodeName),
+    /// The same, with keys that come over the link with it.
+    Linked(NodeName),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceText {
     name: Option<String>,
-    address: String,
+    address: Option<String>,
     #[serde(default)]
     nts: bool,
     ca: Option<PathBuf>,
@@ -55,6 +57,16 @@ pub(super) struct SourceText {
 
 impl SourceText {
     fn check(self) -> Result<Source, String> {
+        if let (Some(node), None) = (&self.peer, &self.address) {
+            if self.ca.is_some() || self.name.is_some() {
+                return Err(
+                    "a member that is asked over its link has neither ca nor name".to_owned()
+                );
+            }
+            let (id, address) = (SourceId::Peer(node.clone()), format!("link:{node}"));
+            return Ok(Source { id, address, way: Way::Linked(node.clone()) });
+        }
+        let said = self.address.ok_or("address: missing, and no peer is named")?;
         let way = match (self.peer, self.nts, self.ca) {
             (Some(_), _, Some(_)) => return Err("ca: a member has the network's roots".to_owned()),
             (Some(node), _, None) => Way::Member(node),
@@ -63,12 +75,12 @@ impl SourceText {
             (None, false, Some(_)) => return Err("ca: only with `nts: true`".to_owned()),
         };
         let usual = if way == Way::Plain { NTP_PORT } else { nts::export::PORT };
-        let address = with_port(&self.address, usual).ok_or("address: not HOST or HOST:PORT")?;
+        let address = with_port(&said, usual).ok_or("address: not HOST or HOST:PORT")?;
         let id = match &way {
             Way::Member(node) if self.name.is_none() => SourceId::Peer(node.clone()),
-            Way::Member(_) => return Err("name: a member has one".to_owned()),
+            Way::Member(_) | Way::Linked(_) => return Err("name: a member has one".to_owned()),
             _ => {
-                let name = self.name.as_deref().unwrap_or(&self.address);
+                let name = self.name.as_deref().unwrap_or(&said);
                 SourceId::Outside(OutsideName::parse(name).ok_or("name: too long, or a space")?)
             }
         };
@@ -95,7 +107,8 @@ pub(super) fn check(texts: Vec<SourceText>) -> Result<Vec<Source>, String> {
     }
     let mut sources: Vec<Source> = Vec::new();
     for text in texts {
-        let called = text.address.clone();
+        let peer = text.peer.as_ref().map(ToString::to_string);
+        let called = text.address.clone().or(peer).unwrap_or_default();
         let source = text.check().map_err(|what| format!("time.sources {called}: {what}"))?;
         if sources.iter().any(|other| other.id == source.id) {
             return Err(format!("time.sources: {} is there twice", source.id));
@@ -139,6 +152,8 @@ mod tests {
         );
         assert_eq!(sources[2].way, Way::Outside { ca: Some("chrony.pem".into()) });
         assert!(matches!(&sources[3].way, Way::Member(node) if node.as_str() == "hub"));
+        let linked = read("- {peer: hub}").unwrap();
+        assert!(matches!(&linked[0].way, Way::Linked(node) if node.as_str() == "hub"));
     }
 
     #[test]
@@ -151,6 +166,8 @@ mod tests {
             ("- {address: \"a.lan\", name: \"with space\"}", "space"),
             ("- {address: \"a.lan\"}\n- {address: \"a.lan\", nts: true}", "twice"),
             ("- {address: \"a.lan\", trust: yes}", "unknown"),
+            ("- {nts: true}", "address: missing"),
+            ("- {peer: hub, ca: x.pem}", "over its link"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

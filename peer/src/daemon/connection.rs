@@ -16,9 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::meeting::Meeting;
 use super::news::News;
-use crate::limits::MQTT_FRAMES_WAITING_MAX;
+use crate::limits::{KEY_FRAMES_WAITING_MAX, MQTT_FRAMES_WAITING_MAX};
 use crate::link::{self, End, Failure, Gate, Pass, Protocol, Secured, Sink};
 use crate::mqtt::Endpoint;
+use crate::time::links::{Common, Links};
 
 /// How long a greeting may take once the handshake is done: two round trips and a busy driver.
 pub(super) const GREETING: Duration = Duration::from_secs(5);
@@ -38,6 +39,8 @@ pub(super) struct Connector {
     pub(super) circuit_rate: u64,
     /// The MQTT endpoint, if there is one.
     pub(super) mqtt: Option<Arc<Endpoint>>,
+    /// Where members get keys for the time.
+    pub(super) hours: Arc<Links>,
     /// Whether we are the authority: any member carries for it.
     pub(super) is_authority: bool,
 }
@@ -181,12 +184,15 @@ impl Connector {
         let (begin, begun) = oneshot::channel();
         let (topics, frames) = mpsc::channel(MQTT_FRAMES_WAITING_MAX);
         let topics = self.mqtt.is_some().then_some(topics);
-        let sink = Inlet { link, news: self.news.clone(), topics, begun: Some(begun) };
+        let (keys, asked) = mpsc::channel(KEY_FRAMES_WAITING_MAX);
+        let common = Common::of(&secured);
+        let sink = Inlet { link, news: self.news.clone(), topics, keys, begun: Some(begun) };
         let member = (*secured.member).clone();
         let (queue, pump) = secured.start(sink);
         self.hear(News::Ready { link, queue: queue.clone() }).await;
         // Only now may its frames be heard: the driver knows the queue they are answered on.
         let _ = begin.send(());
+        let _hours = common.map(|common| self.hours.join(common, queue.clone(), asked));
         let _peering = self.mqtt.as_ref().map(|mqtt| mqtt.join(&member, queue, frames));
         let ended = match pump.await {
             Ok(end) => describe(end),
@@ -225,6 +231,8 @@ struct Inlet {
     news: mpsc::Sender<News>,
     /// Where MQTT between peers goes, if it is spoken here.
     topics: Option<mpsc::Sender<Bytes>>,
+    /// Where keys for the time are asked for and handed out.
+    keys: mpsc::Sender<(Kind, Bytes)>,
     begun: Option<oneshot::Receiver<()>>,
 }
 
@@ -239,6 +247,11 @@ impl Sink for Inlet {
             if let Some(endpoint) = &self.topics {
                 let _ = endpoint.send(payload).await;
             }
+        }
+        let (keys, frames): (Vec<_>, Vec<_>) =
+            frames.into_iter().partition(|(kind, _)| matches!(kind, Kind::KeysAsk | Kind::Keys));
+        for frame in keys {
+            let _ = self.keys.send(frame).await;
         }
         if frames.is_empty() {
             return Ok(());

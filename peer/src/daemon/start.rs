@@ -47,6 +47,7 @@ use crate::link::{Bounds, Gate};
 use crate::mqtt::{Endpoint, Opening, Plans};
 use crate::outbox::Outbox;
 use crate::state::State;
+use crate::time::Kept;
 
 /// How often the bundle's files are looked at: a stat each of four files.
 const WATCH: Duration = Duration::from_millis(500);
@@ -152,7 +153,8 @@ impl Daemon {
         let since = clock.now().wall;
         let home = tcp.as_ref().map(|_| listening);
         let rate = reloader.bundle.config.relay.bytes_per_second;
-        let connector = Arc::new(parts.connector(clock.clone(), home, rate, endpoint.clone()));
+        let connector =
+            Arc::new(parts.connector(clock.clone(), home, rate, endpoint.clone(), &kept));
         let driver = Driver {
             node,
             fabric: DirectFabric::new(Arc::clone(&connector)),
@@ -314,6 +316,7 @@ impl Parts {
         home: Option<SocketAddr>,
         circuit_rate: u64,
         mqtt: Option<Arc<Endpoint>>,
+        kept: &Kept,
     ) -> Connector {
         Connector {
             clock,
@@ -326,6 +329,7 @@ impl Parts {
             meeting: Meeting::at(home),
             circuit_rate,
             mqtt,
+            hours: Arc::clone(kept.links()),
             is_authority: self.is_authority,
         }
     }

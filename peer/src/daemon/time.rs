@@ -72,7 +72,9 @@ pub(super) async fn tell(
         listener: Arc::clone(listener),
         clock,
     };
-    Ok(Teller::open(opening).await?.map(Arc::new))
+    let teller = Teller::open(opening).await?.map(Arc::new);
+    teller.iter().for_each(|teller| kept.links().serve(teller));
+    Ok(teller)
 }
 
 fn roll(node: &Node) -> Roll {

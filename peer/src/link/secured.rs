@@ -124,6 +124,17 @@ impl Secured {
         written.unwrap_or_else(|_| late()).map_err(|failure| failure.at(self.remote))
     }
 
+    /// 32 octets that both ends of this connection come to, and nobody else (RFC 8446 §7.5).
+    #[must_use]
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
+        let (room, context) = ([0; 32], Some(context));
+        match &self.stream {
+            TlsStream::Client(to) => to.get_ref().1.export_keying_material(room, label, context),
+            TlsStream::Server(of) => of.get_ref().1.export_keying_material(room, label, context),
+        }
+        .ok()
+    }
+
     /// Whether nothing was said that has not been read.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

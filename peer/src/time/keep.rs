@@ -28,6 +28,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::ask::{self, Asker, Papers, Turn};
+use super::links::Links;
 use super::shown::{Clockwork, Shown as Face, now, system};
 use super::{floor, told};
 use crate::config::{Source, Way};
@@ -77,12 +78,18 @@ pub struct Keep {
 /// What the process reads the time from, and whom it asks about it.
 #[derive(Clone)]
 pub struct Kept {
+    links: Arc<Links>,
     shown: Arc<Face>,
     served: watch::Receiver<(Served, Mono)>,
     orders: mpsc::Sender<Ordered>,
 }
 
 impl Kept {
+    /// The links over which keys are exchanged.
+    pub(crate) const fn links(&self) -> &Arc<Links> {
+        &self.links
+    }
+
     /// The clock at this moment, to be read at others near it without a turn of its hand between.
     #[must_use]
     pub fn line(&self) -> Line {
@@ -150,6 +157,7 @@ struct Keeping {
     keep: Keep,
     keeper: Keeper,
     shown: Arc<Face>,
+    links: Arc<Links>,
     roll: Roll,
     seats: BTreeMap<SourceId, Seat>,
     heard: mpsc::Sender<(SourceId, Turn)>,
@@ -172,12 +180,14 @@ pub fn begin(
     let (orders, ordered) = mpsc::channel(TIME_ORDERS_MAX);
     let (served, seen) = watch::channel((keeper.served(now()), now()));
     let (floors, saved) = watch::channel(keeper.floor());
-    let kept = Kept { shown: Arc::clone(&shown), served: seen, orders };
+    let links = Arc::<Links>::default();
+    let kept = Kept { links: Arc::clone(&links), shown: Arc::clone(&shown), served: seen, orders };
     let saver = tokio::spawn(save(saved, floor));
     let mut keeping = Keeping {
         me,
         keeper,
         shown,
+        links,
         roll: Roll::default(),
         seats: BTreeMap::new(),
         heard,
@@ -295,13 +305,14 @@ impl Keeping {
         let roots = match &source.way {
             Way::Outside { ca: Some(path) } => ask::roots_of(&self.keep.folder.join(path))?,
             Way::Outside { ca: None } => ask::system_roots()?,
-            Way::Plain | Way::Member(_) => Vec::new(),
+            Way::Plain | Way::Member(_) | Way::Linked(_) => Vec::new(),
         };
         let papers = Papers {
             dialler: Some(Arc::clone(&self.keep.dialler)),
             roots: Arc::new(roots),
             clock: Arc::clone(&self.keep.clock),
             shown: Some(Arc::clone(&self.shown)),
+            links: Some(Arc::clone(&self.links)),
         };
         let (orders, heard_orders) = mpsc::channel(1);
         let (id, heard) = (source.id.clone(), self.heard.clone());

@@ -88,6 +88,10 @@ pub enum Kind {
     Renewed = 73,
     /// From the authority: no, and why.
     RenewRefused = 74,
+    /// Give me keys for asking you about the time (RFC 8915).
+    KeysAsk = 75,
+    /// Here they are, or why there are none.
+    Keys = 76,
     /// What a clock showed, signed.
     Shown = 88,
     /// Octets of the MQTT that two peers speak: the first says at whose endpoint.
@@ -95,7 +99,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 42] = [
+    const ALL: [Self; 44] = [
         Self::Hello,
         Self::Welcome,
         Self::Refused,
@@ -136,6 +140,8 @@ impl Kind {
         Self::Renew,
         Self::Renewed,
         Self::RenewRefused,
+        Self::KeysAsk,
+        Self::Keys,
         Self::Topics,
         Self::Shown,
     ];

@@ -182,8 +182,8 @@ impl Body {
             Kind::Message => message(payload).map(Self::Message),
             Kind::Receipt => whole(payload).map(Self::Receipt),
             Kind::Bulk => Some(Self::Bulk(payload.to_vec())),
-            // Taken by the endpoint before anybody asks.
-            Kind::Topics => None,
+            // Taken by the endpoint and the clock before anybody asks.
+            Kind::Topics | Kind::KeysAsk | Kind::Keys => None,
             Kind::Bye => payload.is_empty().then_some(Self::Bye),
             kind @ (Kind::Trace | Kind::Traced) => Trace::parse(kind, payload).map(Self::Trace),
             Kind::Batch | Kind::Taken | Kind::Claims | Kind::SignedReceipt => {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Papers;
+use super::{Keyed, Papers};
 use crate::config::{NTP_PORT, Source, Way};
 use crate::limits::{HANDSHAKE, TIME_EXCHANGE};
 use crate::link::{dial_plain, failure_of};
@@ -26,19 +26,15 @@ use crate::link::{dial_plain, failure_of};
 /// Octets asked of TLS at once: a whole answer has a third of it.
 const READ_BYTES: usize = 4096;
 
-/// What an exchange gives.
-pub(super) struct Keyed {
-    pub(super) keys: Keys,
-    pub(super) cookies: Vec<Vec<u8>>,
-    pub(super) to: SocketAddr,
-    pub(super) member: Option<Verified<Member>>,
-}
-
 /// Exchanges keys with a source.
 ///
 /// # Errors
 /// What was wrong, for people.
 pub(super) async fn exchange(source: &Source, papers: &Papers) -> Result<Keyed, String> {
+    if let Way::Linked(node) = &source.way {
+        let links = papers.links.as_ref().ok_or("no peer runs here that has links")?;
+        return links.exchange(node).await;
+    }
     let tcp = dial_plain(&source.address).await.map_err(|failure| failure.detail)?;
     let there = tcp.peer_addr().map_err(|error| error.to_string())?;
     let (mut stream, member) = match &source.way {
@@ -52,7 +48,7 @@ pub(super) async fn exchange(source: &Source, papers: &Papers) -> Result<Keyed, 
             let (config, verdict) = config.map_err(|error| error.to_string())?;
             shake_as_member(tcp, config, verdict).await?
         }
-        Way::Plain | Way::Outside { .. } => {
+        Way::Plain | Way::Outside { .. } | Way::Linked(_) => {
             let clock = Arc::clone(&papers.clock);
             let config = tls::anonymous_config(&papers.roots, export::ALPN, clock);
             let config = config.map_err(|error| error.to_string())?;

@@ -21,9 +21,10 @@ use tls::Dialler;
 use tokio::sync::mpsc;
 
 use super::Shown;
+use super::links::{Keyed, Links};
 use crate::config::{Source, Way};
 use crate::limits::{TIME_ROOTS_BYTES_MAX, TIME_ROOTS_MAX};
-use exchange::{Keyed, exchange};
+use exchange::exchange;
 
 /// What is needed to exchange keys.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct Papers {
     pub clock: tls::Clock,
     /// Whether the time is known at all; it is, unless this says otherwise.
     pub shown: Option<Arc<Shown>>,
+    /// The links with members.
+    pub links: Option<Arc<Links>>,
 }
 
 /// One source and what was agreed with it.

@@ -22,13 +22,13 @@ use std::time::Duration;
 use host::clock::Clock;
 use host::fault::Fault;
 use nts::limits::COOKIES_MAX;
-use nts::records::{self, Offer, Problem, Request};
+use nts::records::{self, Offer, Problem, Reader, Request};
 use nts::server::{Plain, Rate, Server, Settings};
 use nts::{COOKIE_BYTES, Fingerprint, Key, Keys, Session, export};
 use rustls::ConnectionCommon;
 use shared::id::SpkiHash;
 use shared::key::Algorithm;
-use shared::verify::Verifier;
+use shared::verify::{Member, Verifier};
 use tls::Clients;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -129,6 +129,26 @@ impl Teller {
         Ok(Some(Self { shared, tasks }))
     }
 
+    /// The answer to a member who asks for keys over its link.
+    pub(crate) fn answer(&self, asked: &[u8], keys: &Keys, member: &Member) -> Vec<u8> {
+        let mut reader = Reader::default();
+        // What is too long or broken off is answered as such.
+        let _ = reader.take(asked);
+        let stands = self.shared.verifier.recheck(member, self.shared.clock.now().wall).is_ok();
+        let session = exchange::session(keys.clone(), Some(member));
+        let granted = match Request::read(&reader) {
+            Ok(request) if stands => self.shared.grant(&request, &session, None),
+            Ok(_) => Err(Problem::Internal),
+            Err(problem) => Err(problem),
+        };
+        if granted.is_ok() {
+            self.shared.figures.exchanged()
+        } else {
+            self.shared.figures.refused()
+        }
+        granted.unwrap_or_else(records::problem)
+    }
+
     /// What is counted.
     pub(crate) fn metrics(&self) -> [Metric; 9] {
         self.shared.figures.metrics()
@@ -152,7 +172,7 @@ impl Shared {
     }
 
     /// The answer to a request: cookies for a session, if there is something both know. `here` is
-    /// the address at which the request was heard.
+    /// the address at which the request was heard, if that is known.
     fn grant(
         &self,
         request: &Request,
@@ -166,7 +186,7 @@ impl Shared {
             ring.mint(session, now_s, nonce, cookie).ok_or(Problem::Internal)?;
         }
         let at = self.told_at.ip();
-        let elsewhere = !at.is_unspecified() && here.is_some_and(|here| here.to_canonical() != at);
+        let elsewhere = !at.is_unspecified() && here.is_none_or(|here| here.to_canonical() != at);
         let offer =
             Offer { server: elsewhere.then(|| at.to_string()), port: Some(self.told_at.port()) };
         Ok(records::answer(request, &offer, &cookies))
