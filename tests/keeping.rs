@@ -2,6 +2,7 @@
 //! system's clock.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use nts::server::{Plain, Settings};
 use serde_json::Value;
@@ -22,12 +23,15 @@ fn at(last: u8) -> Ipv4Addr {
 
 /// A network with bob, who asks these sources.
 fn asking(network: &Network, sources: &[String]) -> Peer {
-    let bundle = network.enroll("bob");
+    write_sources(&network.enroll("bob"), sources);
+    network.start("bob", &[])
+}
+
+fn write_sources(bundle: &Path, sources: &[String]) {
     let path = bundle.join("node.yaml");
     let list: String = sources.iter().map(|source| format!("    - {source}\n")).collect();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}\ntime:\n  sources:\n{list}")).unwrap();
-    network.start("bob", &[])
 }
 
 fn status(peer: &Peer) -> Value {
@@ -211,6 +215,44 @@ fn a_certificate_that_ended_before_the_floor_is_of_no_use_whatever_the_machine_s
     let _ = network.peer("time reset-floor bob.bundle").ended(0);
     let _ = network.peer("time check bob.bundle").ended(0);
     drop(network.start("bob", &[]));
+}
+
+/// Chrony, a root, and a member that knows neither chrony nor the system's clock.
+#[test]
+fn a_peer_takes_the_time_from_a_root_that_takes_it_from_chrony() {
+    let network = Network::new();
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    let honest = format!("{{address: \"{}\", name: chrony}}", chrony.address());
+    write_sources(&network.bundle("hub"), &[honest]);
+    let doors = ["--no-lan", "--time", "127.0.0.1:0", "--ke", "127.0.0.1:0"].map(str::to_owned);
+    let hub = Peer::start_as(&[], &network.bundle("hub"), "127.0.0.1:0", &doors);
+    wait_state(&hub, "synchronised");
+    let log = hub.log();
+    let door =
+        log.split("nts-ke listens on ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let bob = asking(&network, &[format!("{{peer: hub, address: \"{}\"}}", door.unwrap())]);
+    wait_state(&bob, "synchronised");
+    let said = bob.ask("time", &[]).ended(0);
+    assert!(said.out.starts_with("synchronised to root hub (stratum 4), offset "), "{}", said.out);
+    assert!(off_ns(&bob).abs() < S / 20, "{}", off_ns(&bob));
+    let metrics = bob.ask("metrics", &[]).ended(0).out;
+    let figure = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("conclave_{name} ")));
+        line.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+    };
+    assert_eq!(figure("time_sources_agreeing"), Some(1), "{metrics}");
+    assert_eq!((figure("nts_keys_asked_total"), figure("nts_stripped_total")), (Some(1), Some(0)));
+    assert!(figure("time_bound_ns").is_some_and(|ns| ns < 50_000_000), "{metrics}");
+
+    network.ca("revoke bob --reason key-compromise");
+    network.ca("feed export --out mesh.feed");
+    let feed = network.path().join("mesh.feed");
+    let _ = hub.ask("feed import", &[feed.to_str().unwrap()]).ended(0);
+    wait_until("whoever is revoked hears nothing more", SOON, || {
+        let sources = bob.ask("time sources", &["--json"]).ended(0).json();
+        sources["trouble"].as_str().is_some_and(|why| why.contains("does not answer"))
+    });
 }
 
 /// It starts a year in the past, knows better by its own certificate, and asks whoever has the

@@ -23,6 +23,12 @@ impl Metric {
     pub fn counter(name: &str, what: &str, value: u64) -> Self {
         Self { name: name.to_owned(), what: what.to_owned(), is_counter: true, value }
     }
+
+    /// Something that comes and goes.
+    #[must_use]
+    pub fn gauge(name: &str, what: &str, value: u64) -> Self {
+        Self { is_counter: false, ..Self::counter(name, what, value) }
+    }
 }
 
 /// All of them as Prometheus reads them (OpenMetrics 1.0).
@@ -48,8 +54,7 @@ mod tests {
 
     #[test]
     fn it_is_what_prometheus_reads() {
-        let mut gauge = Metric::counter("sources", "Sources in use.", 3);
-        gauge.is_counter = false;
+        let gauge = Metric::gauge("sources", "Sources in use.", 3);
         assert_eq!(
             text(&[Metric::counter("nts_naks", "Cookies that did not open.", 7), gauge]),
             "# HELP conclave_nts_naks Cookies that did not open.\n\

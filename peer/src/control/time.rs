@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use shared::time::Timestamp;
 
+use super::metrics::Metric;
+
 /// What commands ask of the clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -11,6 +13,8 @@ pub enum TimeAsk {
     Status,
     /// Whom it asks: [`TimeReply::Source`] for each.
     Sources,
+    /// What is counted and measured: one [`TimeReply::Metrics`].
+    Metrics,
     /// Takes the floor back to the time of the build: one [`TimeReply::Floor`].
     ResetFloor,
 }
@@ -23,6 +27,8 @@ pub enum TimeReply {
     Status(Box<TimeStatus>),
     /// One source.
     Source(Box<SourceStatus>),
+    /// What is counted and measured.
+    Metrics(Vec<Metric>),
     /// The floor.
     Floor(FloorStatus),
 }

@@ -196,7 +196,8 @@ impl Desk {
     }
 
     async fn tell_metrics(&self, replies: &mut Replier) -> Result<(), Fault> {
-        let metrics = self.teller.iter().flat_map(|teller| teller.metrics()).collect();
+        let mut metrics = self.time_metrics().await?;
+        metrics.extend(self.teller.iter().flat_map(|teller| teller.metrics()));
         replies.send(&Reply::Metrics { metrics }).await?;
         Ok(())
     }

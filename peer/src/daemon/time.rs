@@ -20,7 +20,8 @@ use super::fabric::Fabric;
 use super::shown::Sayings;
 use crate::bundle::Bundle;
 use crate::config::TimeDoors;
-use crate::control::time::TimeAsk;
+use crate::control::metrics::Metric;
+use crate::control::time::{TimeAsk, TimeReply};
 use crate::control::{Replier, Reply};
 use crate::limits::TIME_ROLL_MS;
 use crate::time::tell::{Opening, Teller};
@@ -136,6 +137,15 @@ impl<F: Fabric> Driver<F> {
 }
 
 impl Desk {
+    pub(super) async fn time_metrics(&self) -> Result<Vec<Metric>, Fault> {
+        let replies = self.kept.ask(TimeAsk::Metrics).await?;
+        let metrics = replies.into_iter().filter_map(|reply| match reply {
+            TimeReply::Metrics(metrics) => Some(metrics),
+            _ => None,
+        });
+        Ok(metrics.flatten().collect())
+    }
+
     pub(super) async fn tell_time(&self, ask: TimeAsk, replies: &mut Replier) -> Result<(), Fault> {
         for reply in self.kept.ask(ask).await? {
             replies.send(&Reply::Time(reply)).await?;

@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 use super::ask::{self, Asker, Papers, Turn};
 use super::links::Links;
 use super::shown::{Clockwork, Shown as Face, now, system};
-use super::{floor, told};
+use super::{figures, floor, told};
 use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
 use crate::limits::{TIME_EVENTS_MAX, TIME_HEARD_MAX, TIME_ORDERS_MAX};
@@ -265,10 +265,14 @@ impl Keeping {
         match ask {
             TimeAsk::Status => {
                 let events = self.events.iter().rev().cloned().collect();
-                let status = told::status(&self.keeper, events, now());
+                let status = told::status(&self.keeper, events, (now(), system()));
                 vec![TimeReply::Status(Box::new(status))]
             }
             TimeAsk::Sources => self.sources(),
+            TimeAsk::Metrics => {
+                let standings = self.seats.values().map(|seat| &seat.standing);
+                vec![TimeReply::Metrics(figures::metrics(&self.keeper, standings, now()))]
+            }
             TimeAsk::ResetFloor => {
                 self.keeper.reset_floor();
                 vec![TimeReply::Floor(told::floor(&self.keeper.floor()))]

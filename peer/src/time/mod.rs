@@ -8,6 +8,7 @@
 //! **Invariant:** the system's clock is read here, and set by nobody.
 
 pub mod ask;
+mod figures;
 pub mod floor;
 mod keep;
 pub mod links;

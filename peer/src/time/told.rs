@@ -13,8 +13,12 @@ use super::ask::Standing;
 use super::floor::word;
 use crate::control::time::{FloorStatus, SourceStatus, TimeEvent, TimeStatus, ms, plus};
 
-/// How the clock is, now.
-pub(super) fn status(keeper: &Keeper, events: Vec<TimeEvent>, now: Mono) -> TimeStatus {
+/// How the clock is at a moment, at which the system's shows something.
+pub(super) fn status(
+    keeper: &Keeper,
+    events: Vec<TimeEvent>,
+    (now, system): (Mono, Utc),
+) -> TimeStatus {
     let (reading, rows) = (keeper.reading(now), keeper.rows(now));
     let lead = rows.iter().find(|row| row.mark == Mark::Lead);
     let rooted = reading.state == State::Rooted;
@@ -31,7 +35,7 @@ pub(super) fn status(keeper: &Keeper, events: Vec<TimeEvent>, now: Mono) -> Time
         own_stratum: keeper.served(now).told.stratum,
         votes,
         roots,
-        system_ahead_ns: host::clock::wall_ns().saturating_sub(reading.best.ns()),
+        system_ahead_ns: system.ns_from(reading.best),
         floor: floor(&keeper.floor()),
         events,
     }

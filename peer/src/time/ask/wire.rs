@@ -1,15 +1,24 @@
 //! One question and its answer over UDP.
 //!
 //! Each question has a socket and so a port of its own, which whoever wants to forge an answer has
-//! to guess (RFC 9109). Moments are read around the calls, nothing else happens between.
+//! to guess (RFC 9109). The question's moment is read just before it leaves, the answer's is the
+//! kernel's: what we sleep longer on a busy machine is no error of the time then.
 
+use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nts::client::{Association, Heard, QUESTION_RANDOM_BYTES, Refused, Sample};
 use nts::limits::DATAGRAM_BYTES_MAX;
 
 use crate::limits::{TIME_ANSWER, TIME_DATAGRAMS_MAX};
+
+/// Octets for what the kernel says of a datagram: a stamp needs 32.
+const CONTROL_BYTES: usize = 128;
+/// How long a datagram may have waited for us, in ns: longer, and the system's clock was set.
+const WAITED_NS_MAX: i64 = 1_000_000_000;
 
 /// Asks, and waits for the answer.
 ///
@@ -42,10 +51,8 @@ fn hear(
         if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
             break;
         }
-        let received = socket.recv(&mut room);
-        let at = count();
-        let len = match received {
-            Ok(len) => len,
+        let (len, at) = match receive(socket, &mut room) {
+            Ok(received) => received,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(format!("{to}: {error}")),
         };
@@ -69,8 +76,27 @@ fn socket_to(to: SocketAddr) -> std::io::Result<UdpSocket> {
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
     let socket = UdpSocket::bind(any)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     socket.connect(to)?;
     Ok(socket)
+}
+
+/// A datagram's length, and when it came by the machine's count.
+fn receive(socket: &UdpSocket, room: &mut [u8]) -> std::io::Result<(usize, i64)> {
+    let (mut room, mut control) = ([IoSliceMut::new(room)], [0; CONTROL_BYTES]);
+    let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+    let message = recvmsg::<()>(fd, &mut room, Some(&mut control), flags)?;
+    let (now, system) = (count(), host::clock::wall_ns());
+    let stamped = message.cmsgs()?.find_map(|said| match said {
+        ControlMessageOwned::ScmTimestampns(at) => {
+            Some(at.tv_sec().saturating_mul(1_000_000_000).saturating_add(at.tv_nsec()))
+        }
+        _ => None,
+    });
+    // A system clock that was set in between has nothing to say about so short a time.
+    let waited = stamped.map_or(0, |stamp| system.saturating_sub(stamp));
+    let waited = if (0..=WAITED_NS_MAX).contains(&waited) { waited } else { 0 };
+    Ok((message.bytes, now.saturating_sub(waited)))
 }
 
 fn count() -> i64 {
