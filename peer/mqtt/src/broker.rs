@@ -242,13 +242,6 @@ impl Broker {
         spread
     }
 
-    /// Publishes something of this peer's own; nobody waits for it.
-    pub(crate) fn publish(&self, message: Message, now: Timestamp) {
-        let route = self.route(&message.topic, message.from.map_or(From::Own, From::Session));
-        let mut publication = Publication::new(message, now);
-        self.spread(&route, &mut publication, &mut None, &mut Vec::new());
-    }
-
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

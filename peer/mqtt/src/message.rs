@@ -35,6 +35,8 @@ pub struct Message {
     pub by: Arc<NodeName>,
     /// From which session of this peer, for No Local.
     pub from: Option<SessionId>,
+    /// And under which identifier, if it is retained: it may be told to a later session of the same.
+    pub client: Option<ByteString>,
 }
 
 impl Message {
@@ -73,6 +75,7 @@ impl Message {
             properties: all.split_to(properties),
             payload: all,
             by: Arc::clone(&self.by),
+            client: self.client.clone(),
             ..*self
         })
     }
@@ -88,6 +91,7 @@ impl Message {
             retain: self.retain,
             expires: self.expires,
             by: self.by.as_str(),
+            client: self.client.as_deref(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Message {
             expires: record.expires,
             by: Arc::new(NodeName::parse(record.by).ok()?),
             from: None,
+            client: record.client.map(ByteString::from),
         })
     }
 }
@@ -125,6 +130,8 @@ pub struct Record<'r> {
     expires: Option<Timestamp>,
     #[b(6)]
     by: &'r str,
+    #[b(7)]
+    client: Option<&'r str>,
 }
 
 #[cfg(test)]
@@ -138,6 +145,7 @@ pub(crate) fn message(topic: &str, payload: &str, qos: Qos) -> Message {
         expires: None,
         by: Arc::new(NodeName::parse("alice").unwrap()),
         from: None,
+        client: None,
     }
 }
 

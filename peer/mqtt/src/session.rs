@@ -300,6 +300,12 @@ impl Session {
         Pumped::Done
     }
 
+    /// Whether something retained came under its identifier, from it or from one before it.
+    pub(crate) fn has_said(&self, message: &Message) -> bool {
+        let client = message.client.as_ref();
+        client == Some(&self.owner.client) && message.by == self.owner.identity
+    }
+
     /// The subscription that is told next what is retained, if there is room for more of it.
     pub(crate) fn reading(&self) -> Option<Reading> {
         let inside = self.lock();

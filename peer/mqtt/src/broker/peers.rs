@@ -96,6 +96,7 @@ impl Broker {
             expires: publish.expiry_s.map(|s| now.plus_s(i64::from(s))),
             by,
             from: None,
+            client: None,
         };
         let (me, to) = (&self.settings.node, envelope.to);
         let here = to.is_empty() || to.contains(me);
@@ -229,6 +230,7 @@ impl Broker {
             expires: None,
             by: Arc::new(self.settings.node.clone()),
             from: None,
+            client: None,
         };
         let message = retained.message.as_ref().map_or_else(cleared, |kept| (**kept).clone());
         let message = Message { qos: Qos::AtLeastOnce, retain: true, ..message };

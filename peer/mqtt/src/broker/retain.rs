@@ -67,6 +67,7 @@ impl Broker {
             expires: None,
             by: Arc::new(self.settings.node.clone()),
             from: None,
+            client: None,
         };
         let mut publication = Publication::new(message, now);
         let kept = Arc::clone(publication.kept());

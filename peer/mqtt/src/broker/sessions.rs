@@ -77,7 +77,9 @@ impl Broker {
             // It begins to age when it is published (§3.1.3.2.4).
             expires: will.expiry_s.map(|s| Timestamp::from_s(i64::from(s))),
             by: Arc::clone(&identity.name),
+            // The session whose it is is named when it is published.
             from: None,
+            client: None,
         });
         let unjudged = {
             let mut inside = session.lock();

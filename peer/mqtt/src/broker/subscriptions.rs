@@ -112,7 +112,7 @@ impl Broker {
             let terms = retained_terms(options, id);
             let (mut told, mut refused) = (after, false);
             for message in messages {
-                let own = options.no_local && message.from == Some(session.id);
+                let own = options.no_local && session.has_said(&message);
                 let mut publication = Publication::new((*message).clone(), now);
                 let mut give =
                     || session.deliver(&mut publication, &terms, &mut None, &self.journal);

@@ -11,6 +11,8 @@ use super::Broker;
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key, parts};
 use crate::message::Message;
+use crate::publication::Publication;
+use crate::route::From;
 use crate::rows::WillRow;
 use crate::session::{Inside, Kind, Session};
 
@@ -77,7 +79,14 @@ impl Broker {
         }
         let mut message = will.clone();
         message.expires = will.expires.map(|life| now.plus_s(life.s()));
-        self.publish(message, now);
+        message.from = Some(session.id);
+        message.client = will.retain.then(|| client.clone());
+        // Other peers are told of everybody who is not this peer itself.
+        let foreign = *message.by != *self.node();
+        let route = self.route(&message.topic, From::Session(session.id));
+        let mut publication = Publication::new(message, now);
+        publication.standing = foreign.then_some(since);
+        self.spread(&route, &mut publication, &mut None, &mut Vec::new());
     }
 
     /// When [`Broker::handle_timeout`] is due.

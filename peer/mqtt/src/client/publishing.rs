@@ -105,6 +105,7 @@ impl Open {
             expires: publish.expiry_s.map(|s| now.plus_s(i64::from(s))),
             by: Arc::clone(&self.identity.name),
             from: Some(self.session.id),
+            client: publish.retain.then(|| self.session.owner.client.clone()),
         };
         let publication = match &mut self.publication {
             Some(publication) => {

@@ -254,6 +254,32 @@ fn a_peer_brings_only_what_it_may_and_of_nobody_who_is_out() {
 }
 
 #[test]
+fn a_will_is_its_owners_at_other_peers_too() {
+    let will = |id: &str| mqtt::codec::Will {
+        qos: Qos::AtMostOnce,
+        retain: false,
+        delay_s: 0,
+        expiry_s: None,
+        topic: "wills".into(),
+        properties: bytes::Bytes::new(),
+        payload: bytes::Bytes::copy_from_slice(id.as_bytes()),
+    };
+    let pair = Pair::new();
+    let mut link = pair.link();
+    let mut subscriber = pair.alice.client("s");
+    subscriber.ask_for("wills", at(Qos::AtLeastOnce), pair.alice.now);
+    link.carry(pair.rigs());
+    subscriber.hear(pair.alice.now);
+    pair.alice.broker.set_barred(Box::new(|who, _| *who == name("meter-7")));
+    for who in ["meter-7", "meter-8", "bob"] {
+        let hello = mqtt::codec::Connect { will: Some(will(who)), ..crate::rig::connect("m") };
+        pair.bob.connected_as(who, &hello).0.broken(pair.bob.now);
+        link.carry(pair.rigs());
+    }
+    assert_eq!(subscriber.texts(pair.alice.now), ["meter-8", "bob"]);
+}
+
+#[test]
 fn a_program_cannot_pass_for_a_peer_nor_a_peer_for_a_program() {
     let pair = Pair::new();
     let (_, ack) = pair.alice.connected_as("bob", &crate::rig::connect("$peer"));

@@ -279,6 +279,49 @@ fn who_does_not_want_to_hear_himself_does_not_in_any_way() {
 }
 
 #[test]
+fn who_does_not_want_to_hear_himself_does_not_in_a_later_session() {
+    let mut rig = Rig::new();
+    let deaf = Options { no_local: true, ..at(Qos::AtLeastOnce) };
+    rig.client("a").publish(kept("t/mine", "x"), rig.now);
+    rig.client("b").publish(kept("t/another's", "x"), rig.now);
+    rig.connected_as("meter-7", &connect("a")).0.publish(kept("t/namesake's", "x"), rig.now);
+    // By his identifier: after a clean start, and after a restart of the peer.
+    for restarts in [false, true] {
+        if restarts {
+            rig = rig.restarted();
+        }
+        let mut line = rig.client("a");
+        line.ask_for("t/#", deaf, rig.now);
+        let heard = line.messages(rig.now);
+        let topics: Vec<_> = heard.iter().map(|message| &*message.topic).collect();
+        assert_eq!(topics, ["t/another's", "t/namesake's"]);
+        line.ask_for("t/#", at(Qos::AtLeastOnce), rig.now);
+        assert_eq!(line.messages(rig.now).len(), 3);
+    }
+    // His will is his too.
+    let will = mqtt::codec::Will {
+        qos: Qos::AtLeastOnce,
+        retain: true,
+        delay_s: 0,
+        expiry_s: None,
+        topic: "wills/a".into(),
+        properties: bytes::Bytes::new(),
+        payload: bytes::Bytes::from_static(b"gone"),
+    };
+    let mut witness = rig.client("witness");
+    witness.subscribe("wills/#", deaf, rig.now);
+    let hello = Connect { will: Some(will), ..lasting("a") };
+    let (mut line, _) = rig.connected(&hello);
+    line.ask_for("wills/#", deaf, rig.now);
+    line.broken(rig.now);
+    assert_eq!(witness.texts(rig.now), ["gone"]);
+    let (mut line, ack) = rig.connected(&hello);
+    assert!(ack.session_present && line.messages(rig.now).is_empty());
+    line.ask_for("wills/#", deaf, rig.now);
+    assert!(line.messages(rig.now).is_empty());
+}
+
+#[test]
 fn a_member_of_a_group_gets_its_own_quality() {
     let rig = Rig::new();
     let qualities = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
