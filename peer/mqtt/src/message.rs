@@ -35,7 +35,7 @@ pub struct Message {
     pub by: Arc<NodeName>,
     /// From which session of this peer, for No Local.
     pub from: Option<SessionId>,
-    /// And under which identifier, if it is retained: it may be told to a later session of the same.
+    /// And under which identifier, if it is retained: a later session of it may be told of it.
     pub client: Option<ByteString>,
 }
 
