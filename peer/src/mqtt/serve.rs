@@ -109,6 +109,7 @@ where
         written: 0,
         unflushed: false,
         stuck_since: None,
+        awaited: (None, None),
     };
     let ended = {
         let mut alarm = pin!(sleep_until(Instant::now()));
@@ -138,6 +139,8 @@ struct Connection<S, M> {
     unflushed: bool,
     /// Since when the client has not taken a byte.
     stuck_since: Option<Instant>,
+    /// What the alarm is set for: what the machine wants, and `stuck_since`.
+    awaited: (Option<Tick>, Option<Instant>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
@@ -231,21 +234,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
         }
     }
 
+    /// When the first of what is awaited is due.
+    fn moment(&self) -> Option<Instant> {
+        let (wanted, stuck_since) = self.awaited;
+        let now = self.clock.now().tick;
+        let wanted = wanted.map(|at| Instant::now() + at.until(now));
+        [wanted, stuck_since.map(|since| since + MQTT_WRITE)].into_iter().flatten().min()
+    }
+
     /// Waits until something is due, and does it.
     fn poll_alarm(
         &mut self,
         cx: &mut Context<'_>,
         mut alarm: Pin<&mut Sleep>,
     ) -> Poll<io::Result<()>> {
-        let now = self.clock.now();
-        let due = self.machine.next_deadline().map(|at| Instant::now() + at.until(now.tick));
-        let stuck = self.stuck_since.map(|since| since + MQTT_WRITE);
-        let Some(at) = [due, stuck].into_iter().flatten().min() else { return Poll::Pending };
-        if alarm.deadline() != at {
-            alarm.as_mut().reset(at);
+        let awaited = (self.machine.next_deadline(), self.stuck_since);
+        // Set once: an alarm that is set anew when it rings does not ring.
+        if awaited != self.awaited {
+            self.awaited = awaited;
+            if let Some(at) = self.moment() {
+                alarm.as_mut().reset(at);
+            }
+        }
+        if awaited == (None, None) {
+            return Poll::Pending;
         }
         ready!(alarm.poll(cx));
-        if stuck.is_some_and(|stuck| stuck <= Instant::now()) {
+        self.awaited = (None, None);
+        if self.stuck_since.is_some_and(|since| since + MQTT_WRITE <= Instant::now()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.machine.handle_timeout(self.clock.now());
@@ -288,4 +304,48 @@ async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin, rest: &[u8]) {
         io::Result::Ok(())
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wants one thing, and counts how often it is looked at until it has it.
+    struct Patient {
+        due: Tick,
+        looks: u32,
+        rang: bool,
+    }
+
+    impl Machine for Patient {
+        fn handle_bytes(&mut self, _: &mut BytesMut, _: Now) {}
+        fn fill(&mut self, _: &mut Vec<u8>, _: &Waker, _: Now) -> State {
+            self.looks += 1;
+            if self.rang { State::Ending } else { State::Open }
+        }
+        fn is_held(&mut self, _: &Waker) -> bool {
+            true
+        }
+        fn next_deadline(&self) -> Option<Tick> {
+            (!self.rang).then_some(self.due)
+        }
+        fn handle_timeout(&mut self, now: Now) {
+            self.rang |= now.tick >= self.due;
+        }
+        fn handle_closed(&mut self, _: Now) {}
+    }
+
+    #[tokio::test]
+    async fn an_alarm_rings_when_it_is_due() {
+        let clock = Clock::start();
+        for ms in [0, 1, 5, 20] {
+            let due = clock.now().tick.plus_ms(ms);
+            let machine = Patient { due, looks: 0, rang: false };
+            let (near, far) = tokio::io::duplex(64);
+            drop(far);
+            let machine = serve(near, machine, clock.clone()).await;
+            // Before it waits, when it rings, and behind it.
+            assert!(machine.rang && machine.looks <= 4, "{} looks", machine.looks);
+        }
+    }
 }
