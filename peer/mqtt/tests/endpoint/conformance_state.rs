@@ -1,10 +1,13 @@
 //! Normative statements on the state of a session, and on what a server grants (MQTT 5.0 §3.1.2.4,
 //! §3.2.2.3, §4.1; MQTT 3.1.1 §3.1.2.4, §4.1): see docs/mqtt-conformance.md.
 
+use std::collections::BTreeSet;
+
 use mqtt::State;
 use mqtt::codec::{
-    Connect, Granted, Packet, Publish, Qos, Reason, Subscribe, Version, Will, encode,
+    Connect, Granted, Options, Packet, Publish, Qos, Reason, Subscribe, Version, Will, encode,
 };
+use mqtt::journal::Table;
 use mqtt::limits::{ALIAS_MAX, PACKET_BYTES_MAX, RECEIVE_MAX};
 
 use crate::rig::{Line, Rig, at, connect, lasting, message, plain, success};
@@ -319,4 +322,76 @@ fn nobody_who_is_out_leaves_a_will_over_a_crash() {
         rig.sync();
         assert_eq!(rig.disk.rows().len(), usize::from(!out), "its row is gone");
     }
+}
+
+/// Rows of every table, written by sessions, messages and a will.
+fn written() -> Rig {
+    let mut rig = Rig::new();
+    let (mut line, _) = rig.connected(&leaving("s", 3_600, 60, true));
+    line.subscribe("t/#", at(Qos::ExactlyOnce), rig.now);
+    line.subscribe("$share/g/u", at(Qos::AtLeastOnce), rig.now);
+    send(&rig, "t/1", "x", Qos::AtLeastOnce);
+    rig.client("k").publish(Publish { retain: true, ..plain("t/2", "x") }, rig.now);
+    let id = line.id();
+    line.say(&Packet::Publish(message("t/3", "x", Qos::ExactlyOnce, Some(id))), rig.now);
+    line.broken(rig.now);
+    rig.sync();
+    rig
+}
+
+#[test]
+fn rows_that_are_none_are_dropped_wherever_they_are_cut_or_changed() {
+    let rows = written().disk.rows();
+    assert_eq!(rows.keys().map(|(table, _)| table).collect::<BTreeSet<_>>().len(), 5);
+    let fresh = |hurt: &dyn Fn(&mut Vec<u8>), at: (Table, &[u8])| {
+        let rig = Rig::new();
+        for ((table, key), value) in &rows {
+            let mut value = value.clone();
+            if (*table, &key[..]) == at {
+                hurt(&mut value);
+            }
+            rig.broker.recall(*table, key, &value, rig.now.wall);
+        }
+        // It serves whoever comes, whatever it remembers.
+        let (mut line, _) = rig.connected(&lasting("s"));
+        line.hear(rig.now);
+        line.broken(rig.now);
+    };
+    for ((table, key), value) in &rows {
+        for place in 0..value.len() {
+            fresh(&|value| value.truncate(place), (*table, key));
+            for bit in [0x01, 0x20, 0x80] {
+                fresh(&|value| value[place] ^= bit, (*table, key));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_before_are_read() {
+    let rows = written().disk.rows();
+    let rig = Rig::new();
+    for ((table, key), value) in &rows {
+        let mut value = value.clone();
+        match table {
+            // Without what was not sent.
+            Table::Sessions => {
+                assert_eq!((value[0], value.pop()), (0x89, Some(0)));
+                value[0] = 0x88;
+            }
+            // Without who retained it.
+            Table::Retained => {
+                let record = value.iter().position(|octet| *octet == 0x88).unwrap();
+                assert_eq!(value.split_off(value.len() - 2), b"\x61k");
+                value[record] = 0x87;
+            }
+            _ => {}
+        }
+        assert!(rig.broker.recall(*table, key, &value, rig.now.wall).is_some(), "{table:?}");
+    }
+    let (mut line, ack) = rig.connected(&lasting("s"));
+    assert!(ack.session_present);
+    assert!(line.messages(rig.now).iter().all(|message| message.dup), "all may have been sent");
+    line.ask_for("t/2", Options { no_local: true, ..at(Qos::AtMostOnce) }, rig.now);
+    assert_eq!(line.messages(rig.now).len(), 1);
 }
