@@ -50,10 +50,11 @@ struct Side {
     ring: Ring,
     dice: Dice,
     revoked: Vec<Fingerprint>,
+    untold: Vec<Fingerprint>,
     now_s: u64,
 }
 
-struct Ears<'a>(&'a mut Dice, &'a [Fingerprint], u64);
+struct Ears<'a>(&'a mut Dice, &'a [Fingerprint], u64, &'a [Fingerprint]);
 
 impl Host for Ears<'_> {
     fn random(&mut self, room: &mut [u8]) {
@@ -62,6 +63,10 @@ impl Host for Ears<'_> {
 
     fn admits(&mut self, fingerprint: &Fingerprint) -> bool {
         !self.1.contains(fingerprint)
+    }
+
+    fn tells(&mut self, fingerprint: &Fingerprint) -> bool {
+        !self.3.contains(fingerprint)
     }
 
     fn now(&mut self) -> Stamp {
@@ -90,7 +95,15 @@ impl Side {
         let mut dice = Dice::default();
         let ring = Ring::new(START_S, &dice.array(), 77);
         let server = Server::new(settings, 5);
-        Self { server, clock: reading(), ring, dice, revoked: vec![], now_s: START_S }
+        Self {
+            server,
+            clock: reading(),
+            ring,
+            dice,
+            revoked: vec![],
+            untold: vec![],
+            now_s: START_S,
+        }
     }
 
     fn with_nts() -> Self {
@@ -106,7 +119,7 @@ impl Side {
             now_s: self.now_s,
             now_ms: (self.now_s - START_S) * 1000,
         };
-        let mut host = Ears(&mut self.dice, &self.revoked, self.now_s);
+        let mut host = Ears(&mut self.dice, &self.revoked, self.now_s, &self.untold);
         let verdict = self.server.handle(&asked, &self.clock, &self.ring, &mut host, &mut out);
         assert!(verdict.len() <= datagram.len(), "{verdict:?} for {}", datagram.len());
         (verdict, out[..verdict.len()].to_vec())
@@ -286,6 +299,20 @@ fn who_showed_no_certificate_can_be_left_out_at_any_time() {
 }
 
 #[test]
+fn a_clock_that_is_for_members_is_none_for_strangers() {
+    let mut side = Side::new(Settings { plain: Plain::Answered, rate: None });
+    side.untold.push(Fingerprint::NONE);
+    Client::of(&mut side, ALICE).succeeds(&mut side);
+    let mut stranger = Client::of(&mut side, Fingerprint::NONE);
+    let (verdict, heard) = stranger.poll(&mut side);
+    assert!(matches!(verdict, Verdict::Sealed { .. }), "{verdict:?}");
+    assert_eq!(heard, Some(Err(Refused::Unsynchronised)));
+    let question = Header::question(6, Stamp::from_bits(42)).octets();
+    let told = Header::read(&side.ask(&question).1).unwrap();
+    assert_eq!((told.leap, told.stratum), (Leap::Unknown, 16));
+}
+
+#[test]
 fn time_ends_with_the_certificate() {
     let mut side = Side::with_nts();
     let keys = Keys { c2s: Key::new([1; 32]), s2c: Key::new([2; 32]) };
@@ -416,7 +443,7 @@ fn a_small_buffer_is_no_answer() {
         now_ms: 0,
     };
     for len in 0..question.len() {
-        let mut host = Ears(&mut side.dice, &side.revoked, START_S);
+        let mut host = Ears(&mut side.dice, &side.revoked, START_S, &[]);
         let mut out = vec![0; len];
         let verdict = side.server.handle(&asked, &side.clock, &side.ring, &mut host, &mut out);
         assert_eq!(verdict, Verdict::Silence(Silence::NoRoom), "{len}");

@@ -102,6 +102,12 @@ impl Kept {
         self.shown.reading()
     }
 
+    /// Whether the clock rests on more than itself.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.shown.rests(&self.reading())
+    }
+
     /// What others are told of our clock now.
     #[must_use]
     pub fn served(&self) -> Served {

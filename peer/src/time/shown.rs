@@ -85,7 +85,7 @@ impl Shown {
     }
 
     /// Whether the clock rests on more than itself.
-    fn rests(&self, reading: &Reading) -> bool {
+    pub(super) fn rests(&self, reading: &Reading) -> bool {
         match reading.state {
             State::Rooted | State::Holding => true,
             State::Mesh => self.has_company.load(Ordering::Relaxed),

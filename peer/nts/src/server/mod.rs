@@ -108,6 +108,11 @@ pub trait Host {
     /// Whether the holder of this certificate may have the time: asked for every packet.
     /// [`Fingerprint::NONE`] is a client that showed none.
     fn admits(&mut self, fingerprint: &Fingerprint) -> bool;
+    /// Whether whoever holds this certificate is told what the clock says of itself; others are
+    /// told that it is not synchronised. For a clock that only some should follow.
+    fn tells(&mut self, _fingerprint: &Fingerprint) -> bool {
+        true
+    }
     /// The time, asked as late as possible: this becomes the transmit timestamp.
     fn now(&mut self) -> Stamp;
 }
@@ -250,18 +255,25 @@ impl Server {
         // Whatever happens, no more than was asked.
         let longest = asked.datagram.len().min(out.len());
         let mut sheet = Sheet::new(out.get_mut(..longest).unwrap_or_default());
-        let answer = answer(&header, asked, clock);
+        let told = |tells: bool| {
+            let nothing = Reading::unsynchronised(clock.precision);
+            answer(&header, asked, if tells { clock } else { &nothing })
+        };
         if parts.is_plain() {
+            let answer = told(host.tells(&Fingerprint::NONE));
             let sent = Header { transmit: host.now(), ..answer }.write(&mut sheet);
             let plain = Verdict::Plain { len: HEADER_BYTES };
             return sent.map_or(Verdict::Silence(Silence::NoRoom), |()| plain);
         }
-        let told = match proven(&parts, asked, ring, host) {
-            Ok(proven) => sealed(&answer, &proven, asked, ring, host, &mut sheet),
+        let verdict = match proven(&parts, asked, ring, host) {
+            Ok(proven) => {
+                let answer = told(host.tells(&proven.session.fingerprint));
+                sealed(&answer, &proven, asked, ring, host, &mut sheet)
+            }
             Err(Refusal::Nak(why)) => nak(&header, parts.unique, why, &mut sheet),
             Err(Refusal::Silence(silence)) => Some(Verdict::Silence(silence)),
         };
-        told.unwrap_or(Verdict::Silence(Silence::NoRoom))
+        verdict.unwrap_or(Verdict::Silence(Silence::NoRoom))
     }
 
     /// What can be said before any key is asked, the cheapest first.

@@ -22,11 +22,12 @@ impl Face {
     /// The clock as it shows while one question is answered. Both of its stamps come from here: a
     /// clock whose hand is moved in between would say that the answer took longer, or no time.
     pub(super) fn hand(&self) -> Hand {
-        let served = self.kept.served();
-        if !served.synchronised && self.is_vouched_for {
+        let rests = self.kept.rests();
+        if !rests && self.is_vouched_for {
             return Hand::system();
         }
-        Hand { line: Some(self.kept.line()), served }
+        let (served, line) = (self.kept.served(), Some(self.kept.line()));
+        Hand { line, served, is_for_members: !rests }
     }
 }
 
@@ -34,6 +35,9 @@ impl Face {
 pub(super) struct Hand {
     /// None for the system's.
     line: Option<Line>,
+    /// Whether only members may follow it. A clock that rests on nothing but itself is where a
+    /// mesh without roots begins; to anybody else it is no clock.
+    pub(super) is_for_members: bool,
     /// What is told of it.
     pub(super) served: Served,
 }
@@ -50,10 +54,8 @@ impl Hand {
             reference: Utc::from_ns(host::clock::wall_ns()),
             root,
         };
-        Self {
-            line: None,
-            served: Served { reference_id: told.root.reference_id(), told, synchronised: true },
-        }
+        let served = Served { reference_id: told.root.reference_id(), told, synchronised: true };
+        Self { line: None, is_for_members: false, served }
     }
 
     /// The clock so many nanoseconds ago.

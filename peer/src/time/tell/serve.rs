@@ -114,6 +114,10 @@ impl Host for Desk<'_> {
         self.shared.admits(fingerprint)
     }
 
+    fn tells(&mut self, fingerprint: &Fingerprint) -> bool {
+        !self.hand.is_for_members || !fingerprint.is_none()
+    }
+
     fn now(&mut self) -> Stamp {
         stamp(self.hand.ago(0))
     }
