@@ -24,7 +24,10 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("ca-tool", &["shared", "host", "tls", "peer"]),
     ("peer", &["shared", "host", "tls", "peer-core", "mqtt", "clock", "nts"]),
     ("peer/sim", &["shared", "peer-core"]),
-    ("benches", &["shared", "host", "tls", "peer", "peer-core", "mqtt", "nts", "ca-tool", "sim"]),
+    (
+        "benches",
+        &["shared", "host", "tls", "peer", "peer-core", "mqtt", "clock", "nts", "ca-tool", "sim"],
+    ),
 ];
 const OURS: [&str; 10] =
     ["shared", "host", "tls", "peer-core", "mqtt", "clock", "nts", "peer", "ca-tool", "sim"];

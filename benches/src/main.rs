@@ -29,6 +29,7 @@ mod send;
 mod sim;
 mod start;
 mod store;
+mod time;
 mod verify;
 mod world;
 
@@ -50,7 +51,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 25] = [
+const GROUPS: [Group; 29] = [
     ("algorithms", algorithms::measure),
     ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
@@ -76,6 +77,10 @@ const GROUPS: [Group; 25] = [
     ("store", store::measure),
     ("sim", sim::measure),
     ("idle", sim::measure_idle),
+    ("time.nts_rate", time::measure_rate),
+    ("time.ke_rate", time::measure_exchanges),
+    ("time.offset_us", time::measure_offset),
+    ("time.sim.skew_us", time::measure_skew),
 ];
 
 fn main() -> Result<()> {

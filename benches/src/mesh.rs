@@ -177,7 +177,8 @@ pub(crate) fn write_bundle(world: &World, name: &NodeName) -> Result<PathBuf> {
     write_bundle_of(world, &Enrolment::new(name.clone())?)
 }
 
-fn write_bundle_of(world: &World, wish: &Enrolment) -> Result<PathBuf> {
+/// The same for a wish.
+pub(crate) fn write_bundle_of(world: &World, wish: &Enrolment) -> Result<PathBuf> {
     let name = &wish.node;
     let key = PrivateKey::generate(Algorithm::P256)?;
     let issued = world.authority.enroll(wish, Holder::Private(&key))?;

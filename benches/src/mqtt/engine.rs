@@ -213,7 +213,7 @@ impl Drop for Engine {
 }
 
 /// Where a program of this name is.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from(SBIN)]);
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())

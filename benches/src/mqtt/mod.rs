@@ -15,6 +15,7 @@ mod packets;
 mod rates;
 
 pub(crate) use durable::measure as measure_durable;
+pub(crate) use engine::find;
 pub(crate) use idle::measure as measure_sessions;
 pub(crate) use joined::measure as measure_mesh;
 pub(crate) use latency::measure as measure_latency;

@@ -14,7 +14,7 @@ use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::shown::Shown;
 
-use crate::crystal::{Crystal, Dice};
+use super::crystal::{Crystal, Dice};
 
 pub(crate) const S: u64 = 1_000_000_000;
 /// True time at the beginning.

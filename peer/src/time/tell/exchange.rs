@@ -65,6 +65,8 @@ fn turned_away(shared: &Shared, remote: SocketAddr, what: &str) {
 }
 
 async fn exchange(tcp: TcpStream, shared: &Shared) -> Result<String, String> {
+    // An answer is one flight: waiting for more of it, the kernel would wait for the client's.
+    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
     let config = shared.listener.time_config(shared.clients).map_err(|error| error.to_string())?;
     let (config, verdict) = config;
     let shaking = TlsAcceptor::from(config).accept(tcp);

@@ -23,11 +23,15 @@ pub(super) async fn serve(mut door: Door, mut server: Server, shared: Arc<Shared
     let mut room = vec![0; DATAGRAM_BYTES_MAX + 1];
     let mut out = vec![0; DATAGRAM_BYTES_MAX];
     while door.readable().await.is_ok() {
+        // One look at the clock for all that are there: it goes on by its own line.
+        let hand = shared.face.hand();
+        let reading = reading(&hand.served);
         for _ in 0..TIME_QUESTIONS_IN_ROW {
             // Nothing more is there; or a datagram that the kernel could not hand over.
             let Ok(heard) = door.receive(&mut room) else { break };
             let datagram = room.get(..heard.len).unwrap_or_default();
-            answer(&door, &heard, datagram, &mut server, &shared, &mut out);
+            let desk = Desk { shared: &shared, hand: &hand, is_random: true };
+            answer(&door, (&heard, datagram), &reading, &mut server, desk, &mut out);
         }
         yield_now().await;
     }
@@ -36,15 +40,14 @@ pub(super) async fn serve(mut door: Door, mut server: Server, shared: Arc<Shared
 
 fn answer(
     door: &Door,
-    heard: &Heard,
-    datagram: &[u8],
+    (heard, datagram): (&Heard, &[u8]),
+    reading: &Reading,
     server: &mut Server,
-    shared: &Shared,
+    mut desk: Desk<'_>,
     out: &mut [u8],
 ) {
-    let (hand, now) = (shared.face.hand(), shared.clock.now());
-    let received = stamp(hand.ago(waited_ns(heard.at_ns, host::clock::wall_ns())));
-    let reading = reading(&hand.served);
+    let (shared, now) = (desk.shared, desk.shared.clock.now());
+    let received = stamp(desk.hand.ago(waited_ns(heard.at_ns, host::clock::wall_ns())));
     let asked = Asked {
         datagram,
         from: heard.from.ip(),
@@ -52,13 +55,11 @@ fn answer(
         now_s: u64::try_from(now.wall.s()).unwrap_or_default(),
         now_ms: now.tick.ms(),
     };
-    let mut host = Desk { shared, hand: &hand, is_random: true };
     let ring = shared.ring.read();
-    let verdict = server.handle(&asked, &reading, &ring, &mut host, out);
-    let is_random = host.is_random;
+    let verdict = server.handle(&asked, reading, &ring, &mut desk, out);
     drop(ring);
     shared.figures.count(&verdict);
-    let told = out.get(..verdict.len()).filter(|told| !told.is_empty() && is_random);
+    let told = out.get(..verdict.len()).filter(|told| !told.is_empty() && desk.is_random);
     if let Some(Err(error)) = told.map(|told| door.answer(heard, told)) {
         tracing::trace!(from = %heard.from, "an answer was lost: {error}");
     }
