@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use nts::client::{Heard, Refused};
-use tests::chrony::Chrony;
+use tests::chrony::{Chrony, IN_THE_END};
 use tests::hour::Asker;
 use tests::{Credentials, Network, Peer, SOON, wait_until};
 
@@ -103,13 +103,14 @@ fn chrony_takes_the_time_from_a_peer() {
     let Some(chrony) = Chrony::found(case.network.path()) else { return };
     let alice = case.alice("local: true");
     let line = format!("nts ntsport {}", alice.exchange.port());
-    let off = chrony.asks(&case.trust(), &line).unwrap();
+    let off = chrony.asks(&case.trust(), &line);
     assert!(off.abs() < 0.05, "{off}");
-    assert!(alice.counted("time_answers_sealed") >= 2);
-    assert_eq!(alice.counted("time_questions"), alice.counted("time_answers_sealed"));
+    let sealed = alice.counted("time_answers_sealed");
+    assert!(sealed >= 2, "{sealed}");
+    assert_eq!(alice.counted("time_questions"), sealed);
     let running = chrony.follows(&case.trust(), alice.exchange.port());
     let before = alice.counted("time_questions");
-    wait_until("chrony asks", SOON, || alice.counted("time_questions") >= before + 8);
+    wait_until("chrony asks", IN_THE_END, || alice.counted("time_questions") >= before + 8);
     if let Some(said) = running.report("authdata") {
         let row = said.lines().find(|line| line.starts_with("127.0.0.1")).unwrap_or_default();
         let words: Vec<&str> = row.split_whitespace().collect();
@@ -151,7 +152,7 @@ fn where_a_certificate_is_required_chrony_hears_so_and_a_member_gets_keys() {
     assert_eq!(alice.counted("nts_key_exchanges_refused"), 1);
     let Some(chrony) = Chrony::found(case.network.path()) else { return };
     let line = format!("nts ntsport {}", alice.exchange.port());
-    assert_eq!(chrony.asks(&case.trust(), &line), None);
+    assert!(chrony.hears_nothing(&case.trust(), &line));
     assert!(alice.counted("nts_key_exchanges_refused") > 1);
     assert_eq!(alice.counted("time_questions"), 1);
 }
@@ -208,12 +209,12 @@ fn a_restart_turns_nobody_away() {
     let chrony = Chrony::found(case.network.path());
     let running = chrony.map(|chrony| chrony.follows(&case.trust(), alice.exchange.port()));
     if running.is_some() {
-        wait_until("chrony asks", SOON, || alice.counted("time_questions") >= 4);
+        wait_until("chrony asks", IN_THE_END, || alice.counted("time_questions") >= 4);
     }
     let alice = alice.again(&case);
     has_the_time(&mut asker);
     if running.is_some() {
-        wait_until("chrony asks on", SOON, || alice.counted("time_questions") >= 8);
+        wait_until("chrony asks on", IN_THE_END, || alice.counted("time_questions") >= 8);
     }
     assert_eq!((alice.counted("nts_naks"), alice.counted("nts_key_exchanges")), (0, 0));
     // Lost keys are what that would be like.

@@ -4,8 +4,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::judge::judge;
+
+/// In this time it has measured: an exchange of keys that took it more than two seconds is tried
+/// again after sixteen, twice as many and so on.
+pub const IN_THE_END: Duration = Duration::from_secs(90);
+
+/// What it says once it has measured.
+const MEASURED: &str = "System clock wrong by ";
+/// Its four questions are two seconds apart.
+const IN_VAIN: Duration = Duration::from_secs(8);
 
 /// Where chrony is, and a folder for what it writes.
 pub struct Chrony {
@@ -34,19 +44,33 @@ impl Chrony {
         Some(Self { program, folder: folder.to_owned() })
     }
 
-    /// Asks 127.0.0.1 once, and returns what it says its clock is off by. `server` is how to ask,
-    /// in the words of its configuration.
+    /// Asks 127.0.0.1, and returns what it says its clock is off by. `server` is how to ask, in the
+    /// words of its configuration.
+    ///
+    /// # Panics
+    /// If it has no answer in the end; with what it says.
     #[must_use]
-    pub fn asks(&self, trust: &Path, server: &str) -> Option<f64> {
+    pub fn asks(&self, trust: &Path, server: &str) -> f64 {
+        let said = self.asks_for(trust, server, IN_THE_END);
+        let off = said.split_once(MEASURED).unwrap_or_else(|| panic!("{said}")).1;
+        off.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Asks 127.0.0.1 in vain, for as long as it takes four answers to come where there are any.
+    #[must_use]
+    pub fn hears_nothing(&self, trust: &Path, server: &str) -> bool {
+        !self.asks_for(trust, server, IN_VAIN).contains(MEASURED)
+    }
+
+    /// Asks until it has measured, at most so long; what it said.
+    fn asks_for(&self, trust: &Path, server: &str, bound: Duration) -> String {
         let conf = self.conf(&format!(
             "server 127.0.0.1 {server} iburst maxsamples 4\nntstrustedcerts {}\nnosystemcert",
             trust.display()
         ));
-        let output = self.command(&conf, &["-Q", "-t", "8"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said = said + &String::from_utf8_lossy(&output.stdout);
-        let off = said.split_once("System clock wrong by ")?.1;
-        Some(off.split(' ').next().unwrap().parse().unwrap())
+        let seconds = bound.as_secs().to_string();
+        let output = self.command(&conf, &["-Q", "-t", &seconds]).output().unwrap();
+        String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned()
     }
 
     fn run(&self, text: &str) -> Running {
