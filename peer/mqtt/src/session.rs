@@ -324,6 +324,10 @@ impl Session {
             (Some(to), Some(reading)) => reading.after = Some(to),
             _ => drop(inside.readings.remove(at)),
         }
+        // The room for the first few would stay in every session that ever subscribed.
+        if inside.readings.is_empty() {
+            inside.readings = VecDeque::new();
+        }
     }
 
     /// The client acknowledged something; the row of what is over goes.
