@@ -27,6 +27,7 @@ use shared::time::Timestamp;
 
 use crate::chart::Chart;
 use crate::counters::Counters;
+use crate::held::Held;
 use crate::identity::{Identity, Rights};
 use crate::interest::Interest;
 use crate::journal::Journal;
@@ -222,7 +223,7 @@ impl Broker {
         route: &Route,
         publication: &mut Publication,
         receipt: &mut Option<Arc<Receipt>>,
-        full: &mut Vec<Arc<Session>>,
+        held: &mut Held,
     ) -> Spread {
         let retained = !publication.message.retain || self.retain(publication, receipt);
         let peers = match publication.stamp {
@@ -233,7 +234,7 @@ impl Broker {
             self.number(publication);
         }
         let mut spreading =
-            Spreading { publication, receipt, full, journal: &self.journal, turn: &self.turn };
+            Spreading { publication, receipt, held, journal: &self.journal, turn: &self.turn };
         let mut spread = route.spread(&mut spreading, &peers);
         for group in route.groups() {
             spread = spread.and(route.share(group, &mut spreading));

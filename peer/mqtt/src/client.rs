@@ -29,8 +29,9 @@ use crate::broker::{Broker, Leaving};
 use crate::codec::{
     ConnAck, DecodeError, Decoder, Disconnect, Granted, Packet, Reason, Version, encode,
 };
+use crate::held::Held;
 use crate::identity::Identity;
-use crate::limits::{CONNECT_MS, HOLD_MS, OUT_BYTES_HIGH, OWED_MAX, PEER_WINDOW_BYTES};
+use crate::limits::{CONNECT_MS, OUT_BYTES_HIGH, OWED_MAX, PEER_WINDOW_BYTES};
 use crate::publication::Publication;
 use crate::pump::{Pump, Pumped};
 use crate::quota::Meter;
@@ -104,9 +105,8 @@ struct Open {
     routes: Routes,
     /// Boxed: whoever only listens has none.
     publication: Option<Box<Publication>>,
-    /// Receivers that did not keep up, and since when they are waited for.
-    full: Vec<Arc<Session>>,
-    full_since: Option<Tick>,
+    /// Receivers that are waited for.
+    held: Held,
     /// Bytes said to a peer, and those of them that it took.
     said_bytes: u64,
     taken_bytes: u64,
@@ -183,9 +183,7 @@ impl Client {
             if let Some(publication) = &mut open.publication {
                 publication.rest();
             }
-            if !open.full.is_empty() && open.full_since.is_none() {
-                open.full_since = Some(now.tick);
-            }
+            open.held.begin(now.tick);
         }
     }
 
@@ -312,13 +310,8 @@ impl Client {
     /// Whether nothing is to be read for now; `waker` is woken when that changes.
     pub fn is_held(&mut self, waker: &Waker) -> bool {
         let Some(open) = &mut self.open else { return false };
-        open.full.retain(|session| !session.keeps_up(waker));
-        if open.full.is_empty() {
-            open.full_since = None;
-        }
-        let paused = open.paused_until.is_some();
-        paused
-            || !open.full.is_empty()
+        let held = open.held.look(waker);
+        held || open.paused_until.is_some()
             || open.owed.len() >= OWED_MAX
             || self.replies.len() > OUT_BYTES_HIGH
     }
@@ -328,23 +321,16 @@ impl Client {
     pub fn next_deadline(&self) -> Option<Tick> {
         let silence = self.silence_ms.map(|ms| self.heard.plus_ms(ms));
         let silence = silence.filter(|_| !self.is_paused());
-        let held = self.open.as_ref().and_then(|open| open.full_since);
+        let held = self.open.as_ref().and_then(|open| open.held.due());
         let owed = self.open.as_ref().and_then(|open| open.owed_until());
         let paused = self.open.as_ref().and_then(|open| open.paused_until);
-        [silence, owed, paused, held.map(|since| since.plus_ms(HOLD_MS))]
-            .into_iter()
-            .flatten()
-            .min()
+        [silence, owed, paused, held].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        let waited = |open: &&mut Box<Open>| {
-            open.full_since.is_some_and(|since| since.plus_ms(HOLD_MS) <= now.tick)
-        };
-        if let Some(open) = self.open.as_mut().filter(waited) {
-            open.full.drain(..).for_each(|session| session.leave_behind());
-            open.full_since = None;
+        if let Some(open) = &mut self.open {
+            open.held.leave(now.tick);
         }
         self.end_pause(now.tick);
         let due = self.silence_ms.is_some_and(|ms| self.heard.plus_ms(ms) <= now.tick);

@@ -12,6 +12,7 @@ pub mod codec;
 mod counters;
 mod envelope;
 mod few;
+mod held;
 mod identity;
 mod interest;
 pub mod journal;

@@ -40,7 +40,8 @@ pub const READING_BYTES: usize = OUT_BYTES_HIGH;
 /// Bytes written for a client and not yet taken, above which QoS 0 is dropped for it.
 pub const OUT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// How long a publisher is held for one slow subscriber before that is left behind, in ms.
+/// How long a publisher is held for a subscriber that does not take half of [`OUT_BYTES_HIGH`]
+/// meanwhile, in ms; then that is left behind.
 pub const HOLD_MS: u64 = 100;
 
 /// Octets that a quota lets pass at once, however low: one publication of a usual size.

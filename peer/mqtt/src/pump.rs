@@ -76,6 +76,7 @@ impl Pump<'_> {
             }
         }
         online.lagging = false;
+        online.written += online.out.len() as u64;
         if self.out.is_empty() {
             std::mem::swap(self.out, &mut online.out);
         } else {

@@ -9,6 +9,7 @@ use shared::name::NodeName;
 
 use crate::chart::Ways;
 use crate::codec::{Options, Qos};
+use crate::held::Held;
 use crate::journal::Journal;
 use crate::limits::RECEIVERS_MAX;
 use crate::message::SessionId;
@@ -74,7 +75,7 @@ pub(crate) struct Spreading<'s> {
     pub(crate) publication: &'s mut Publication,
     pub(crate) receipt: &'s mut Option<Arc<Receipt>>,
     /// Sessions that its publisher should wait for.
-    pub(crate) full: &'s mut Vec<Arc<Session>>,
+    pub(crate) held: &'s mut Held,
     pub(crate) journal: &'s Journal,
     /// Whose turn it is in groups.
     pub(crate) turn: &'s AtomicUsize,
@@ -169,7 +170,7 @@ impl Route {
         order.sort_by_key(|target| target.session.readiness());
         for target in order {
             let delivered = spreading.hand_in(group, target);
-            if matches!(delivered, Delivered::Taken | Delivered::Full) {
+            if matches!(delivered, Delivered::Taken | Delivered::Full(_)) {
                 result.note(delivered);
                 return result;
             }
@@ -196,8 +197,8 @@ impl Spreading<'_> {
 
     pub(crate) fn give(&mut self, session: &Arc<Session>, terms: &Terms) -> Delivered {
         let delivered = session.deliver(self.publication, terms, self.receipt, self.journal);
-        if delivered == Delivered::Full {
-            self.full.push(Arc::clone(session));
+        if let Delivered::Full(taken) = delivered {
+            self.held.push(session, taken);
         }
         delivered
     }
@@ -205,7 +206,7 @@ impl Spreading<'_> {
 
 impl Spread {
     pub(crate) fn note(&mut self, delivered: Delivered) {
-        self.taken |= matches!(delivered, Delivered::Taken | Delivered::Full);
+        self.taken |= matches!(delivered, Delivered::Taken | Delivered::Full(_));
         self.refused |= delivered == Delivered::Refused;
     }
 

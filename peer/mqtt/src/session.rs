@@ -128,6 +128,10 @@ pub(crate) struct Online {
     pub(crate) aliases: Aliases,
     /// It did not keep up: nobody waits for it until it has.
     pub(crate) lagging: bool,
+    /// Bytes its connection has taken to write, all those before them being written.
+    pub(crate) written: u64,
+    /// Bytes of QoS 1 and 2 that it has acknowledged.
+    pub(crate) acknowledged: u64,
     /// Publishers that wait until it keeps up.
     pub(crate) held: Vec<Waker>,
     /// It is to end, and why.
@@ -182,13 +186,22 @@ impl Terms {
     }
 }
 
+/// How far a session that is full has come, so that somebody sees whether it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It has so many bytes to write that it is full of them.
+    Written(u64),
+    /// Its queue is full.
+    Acknowledged(u64),
+}
+
 /// What became of a message at one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivered {
     /// It is the session's.
     Taken,
     /// It is, and its publisher should wait a little.
-    Full,
+    Full(Taken),
     /// There was no room, or nobody to take it.
     Dropped,
     /// The session refuses for want of room what it was owed.
@@ -243,8 +256,12 @@ impl Session {
         }
         inside.wake();
         let behind = inside.queue.bytes() > OUT_BYTES_HIGH * 4;
-        let held = behind && inside.online.as_ref().is_some_and(|online| !online.lagging);
-        if held { Delivered::Full } else { Delivered::Taken }
+        match &inside.online {
+            Some(online) if behind && !online.lagging => {
+                Delivered::Full(Taken::Acknowledged(online.acknowledged))
+            }
+            _ => Delivered::Taken,
+        }
     }
 
     /// How well it could take something now; less is better.
@@ -272,11 +289,22 @@ impl Session {
         false
     }
 
-    /// It was waited for long enough.
-    pub(crate) fn leave_behind(&self) {
-        if let Some(online) = &mut self.lock().online {
-            online.lagging = true;
-        }
+    /// It was waited for long enough, unless it has come further meanwhile: then it tells how far.
+    pub(crate) fn leave_behind(&self, then: Taken) -> Option<Taken> {
+        let mut inside = self.lock();
+        let online = inside.online.as_mut()?;
+        let (now, more) = match then {
+            Taken::Written(then) => {
+                (Taken::Written(online.written), online.written.saturating_sub(then))
+            }
+            Taken::Acknowledged(then) => {
+                let now = online.acknowledged;
+                (Taken::Acknowledged(now), now.saturating_sub(then))
+            }
+        };
+        let goes_on = more >= OUT_BYTES_HIGH as u64 / 2;
+        online.lagging |= !goes_on;
+        goes_on.then_some(now)
     }
 
     /// Writes what is due for the connection into `out`, and remembers whom to wake for more.
@@ -336,7 +364,15 @@ impl Session {
         journal: &Journal,
         act: impl FnOnce(&mut Queue) -> Acked,
     ) -> Acked {
-        let acked = act(&mut self.lock().queue);
+        let acked = {
+            let Inside { queue, online, .. } = &mut *self.lock();
+            let before = queue.bytes();
+            let acked = act(queue);
+            if let Some(online) = online {
+                online.acknowledged += before.saturating_sub(queue.bytes()) as u64;
+            }
+            acked
+        };
         match acked {
             Acked::Over { place, saved: true } => {
                 journal.write(Table::Queue, key(self.id, place), Change::Gone, None);
@@ -408,11 +444,12 @@ impl Inside {
         } else {
             write(online, &publication.message, terms, publication.expiry_s());
         }
-        let (length, lagging) = (online.out.len(), online.lagging);
+        let (length, lagging, written) = (online.out.len(), online.lagging, online.written);
         if before == 0 {
             self.wake();
         }
-        if length > OUT_BYTES_HIGH && !lagging { Delivered::Full } else { Delivered::Taken }
+        let full = length > OUT_BYTES_HIGH && !lagging;
+        if full { Delivered::Full(Taken::Written(written)) } else { Delivered::Taken }
     }
 }
 

@@ -22,13 +22,13 @@ use crate::codec::{
     Ack, ConnAck, Connect, Decoder, Options, Packet, PacketId, Publish, Qos, Reason,
     RetainHandling, SubAck, Subscribe, Unsubscribe, Version, encode,
 };
+use crate::held::Held;
 use crate::identity::Identity;
 use crate::limits::{
-    DIGEST_MS, FILTERS_PER_PACKET_MAX, HOLD_MS, INTEREST_MS, PEER_EXPIRY_S, PEER_UNTAKEN_BYTES_MAX,
+    DIGEST_MS, FILTERS_PER_PACKET_MAX, INTEREST_MS, PEER_EXPIRY_S, PEER_UNTAKEN_BYTES_MAX,
     PEER_WINDOW_BYTES, RECEIVE_MAX,
 };
 use crate::receipt::Receipt;
-use crate::session::Session;
 
 /// What has to be remembered of another peer's session here from link to link.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +61,7 @@ pub struct Uplink {
     edition: u64,
     announce_due: Option<Tick>,
     /// Sessions that do not keep up, and since when they are waited for.
-    full: Vec<Arc<Session>>,
-    full_since: Option<Tick>,
+    held: Held,
     /// Bytes taken, and those of them that the other side was told of.
     taken_bytes: u64,
     confirmed_bytes: u64,
@@ -94,8 +93,7 @@ impl Uplink {
             ask_due: None,
             edition: 0,
             announce_due: None,
-            full: Vec::new(),
-            full_since: None,
+            held: Held::default(),
             taken_bytes: 0,
             confirmed_bytes: 0,
         }
@@ -108,7 +106,7 @@ impl Uplink {
             self.over = true;
         }
         let before = buffer.len();
-        while !self.over && self.full.is_empty() {
+        while !self.over && self.held.is_empty() {
             match self.decoder.decode(buffer) {
                 Ok(Some(packet)) => self.handle(packet, now),
                 Ok(None) => break,
@@ -116,24 +114,20 @@ impl Uplink {
             }
         }
         self.taken_bytes += (before - buffer.len()) as u64;
-        if !self.full.is_empty() && self.full_since.is_none() {
-            self.full_since = Some(now.tick);
-        }
+        self.held.begin(now.tick);
         self.receipt = None;
     }
 
     /// Goes on with what stayed in the buffer, if whoever was waited for keeps up again; says
     /// whether anything was done.
     pub fn resume(&mut self, buffer: &mut BytesMut, waker: &Waker, now: Now) -> bool {
-        let Some(since) = self.full_since else { return false };
-        self.full.retain(|session| !session.keeps_up(waker));
-        if since.plus_ms(HOLD_MS) <= now.tick {
-            self.full.drain(..).for_each(|session| session.leave_behind());
-        }
-        if !self.full.is_empty() {
+        if self.held.is_empty() {
             return false;
         }
-        self.full_since = None;
+        self.held.leave(now.tick);
+        if self.held.look(waker) {
+            return false;
+        }
         self.handle_bytes(buffer, now);
         true
     }
@@ -172,8 +166,8 @@ impl Uplink {
     fn take(&mut self, publish: Publish, now: Now) {
         let (qos, dup) = (publish.qos, publish.dup);
         let Some(packet_id) = publish.packet_id else {
-            let Self { broker, peer, valid, full, .. } = self;
-            broker.take_from_peer((peer, *valid), publish, &mut None, full, now.wall);
+            let Self { broker, peer, valid, held, .. } = self;
+            broker.take_from_peer((peer, *valid), publish, &mut None, held, now.wall);
             return;
         };
         let again = {
@@ -186,8 +180,8 @@ impl Uplink {
         let reason = if again {
             Reason::Success
         } else {
-            let Self { broker, peer, valid, receipt, full, .. } = self;
-            broker.take_from_peer((peer, *valid), publish, receipt, full, now.wall)
+            let Self { broker, peer, valid, receipt, held, .. } = self;
+            broker.take_from_peer((peer, *valid), publish, receipt, held, now.wall)
         };
         // What cannot be taken is not sent again and again: it is counted where it was refused.
         let reason = if reason.is_error() { Reason::Success } else { reason };
@@ -322,7 +316,7 @@ impl Uplink {
     /// When [`Uplink::handle_timeout`] is due: then `fill` has something to say.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        let held = self.full_since.map(|since| since.plus_ms(HOLD_MS));
+        let held = self.held.due();
         [self.digest_due, self.ask_due, self.announce_due, held].into_iter().flatten().min()
     }
 

@@ -15,6 +15,7 @@ use super::peers::PEER_CLIENT;
 use crate::chart::Ways;
 use crate::codec::Qos;
 use crate::envelope::Envelope;
+use crate::held::Held;
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key};
 use crate::limits::{HOPS_MAX, RECEIVERS_MAX};
@@ -248,7 +249,7 @@ impl Broker {
         let mut spreading = Spreading {
             publication: &mut publication,
             receipt: &mut None,
-            full: &mut Vec::new(),
+            held: &mut Held::default(),
             journal: &self.journal,
             turn: &self.turn,
         };
@@ -296,7 +297,7 @@ mod tests {
             payload: Bytes::new(),
         };
         let now = Timestamp::from_s(9);
-        broker.take_from_peer((&carrier, now), publish, &mut None, &mut Vec::new(), now)
+        broker.take_from_peer((&carrier, now), publish, &mut None, &mut Held::default(), now)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use shared::time::Timestamp;
 use super::{Barred, Broker};
 use crate::codec::{Publish, Qos, Reason};
 use crate::envelope::Envelope;
+use crate::held::Held;
 use crate::identity::Identity;
 use crate::limits::BUCKETS;
 use crate::message::Message;
@@ -70,7 +71,7 @@ impl Broker {
         (carrier, valid): (&Identity, Timestamp),
         publish: Publish,
         receipt: &mut Option<Arc<Receipt>>,
-        full: &mut Vec<Arc<Session>>,
+        held: &mut Held,
         now: Timestamp,
     ) -> Reason {
         self.counters.carried.add(1);
@@ -115,7 +116,7 @@ impl Broker {
         let mut spreading = Spreading {
             publication: &mut publication,
             receipt,
-            full,
+            held,
             journal: &self.journal,
             turn: &self.turn,
         };

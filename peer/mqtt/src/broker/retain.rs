@@ -9,6 +9,7 @@ use shared::time::Timestamp;
 
 use super::Broker;
 use crate::codec::Qos;
+use crate::held::Held;
 use crate::journal::{Change, Table};
 use crate::message::{Message, Record};
 use crate::publication::Publication;
@@ -83,7 +84,7 @@ impl Broker {
         }
         publication.message.retain = false;
         let route = self.route(topic, From::Own);
-        self.spread(&route, &mut publication, &mut None, &mut Vec::new());
+        self.spread(&route, &mut publication, &mut None, &mut Held::default());
     }
 
     /// Forgets what expired, and what an identity retained if it is to be purged.

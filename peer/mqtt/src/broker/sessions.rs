@@ -382,6 +382,8 @@ fn online(connection: u64, connect: &Connect, kind: Kind) -> Online {
         packet_bytes_max: told.unwrap_or(largest),
         aliases: Aliases { max: connect.alias_max.min(ALIAS_MAX), ..Aliases::default() },
         lagging: false,
+        written: 0,
+        acknowledged: 0,
         held: Vec::new(),
         end: None,
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shared::time::Timestamp;
 
 use super::Broker;
+use crate::held::Held;
 use crate::identity::Identity;
 use crate::journal::{Change, Table, key, parts};
 use crate::message::Message;
@@ -86,7 +87,7 @@ impl Broker {
         let route = self.route(&message.topic, From::Session(session.id));
         let mut publication = Publication::new(message, now);
         publication.standing = foreign.then_some(since);
-        self.spread(&route, &mut publication, &mut None, &mut Vec::new());
+        self.spread(&route, &mut publication, &mut None, &mut Held::default());
     }
 
     /// When [`Broker::handle_timeout`] is due.

@@ -10,6 +10,7 @@ use super::{Client, Open, Stop, stop};
 use crate::bridge::BRIDGE_CLIENT;
 use crate::broker::PEER_CLIENT;
 use crate::codec::{ConnAck, Connect, Granted, Packet, Reason, Version, encode};
+use crate::held::Held;
 use crate::identity::Identity;
 use crate::limits::{
     ALIAS_MAX, CLIENT_ID_BYTES_MAX, KEEP_ALIVE_MAX_S, PACKET_BYTES_MAX, RECEIVE_MAX,
@@ -75,8 +76,7 @@ impl Client {
             receipt: None,
             routes: super::Routes::default(),
             publication: None,
-            full: Vec::new(),
-            full_since: None,
+            held: Held::default(),
             said_bytes: 0,
             taken_bytes: 0,
             aliases: Vec::new(),

@@ -115,7 +115,7 @@ impl Open {
             none => none.insert(Box::new(Publication::new(message, now))),
         };
         publication.standing = self.since;
-        let spread = broker.spread(&route, publication, &mut self.receipt, &mut self.full);
+        let spread = broker.spread(&route, publication, &mut self.receipt, &mut self.held);
         if spread.refused {
             broker.counters.dropped.add(1);
             return Reason::QuotaExceeded;

@@ -14,6 +14,7 @@ mod conformance_wills;
 mod connecting;
 mod delivering;
 mod denied;
+mod held;
 mod lasting;
 mod links;
 mod quotas;
