@@ -73,6 +73,9 @@ pub const BULK_FRAMES_MAX: usize = 64;
 /// Their bytes: sixteen whole frames keep the writer busy. With the other classes a link that does
 /// not move holds 5 MiB, and a hundred of them half a GiB at worst.
 pub const BULK_BYTES_MAX: usize = 1024 * 1024;
+/// How often key and certificate are read while they are being replaced: a renewal moves four
+/// files, and the next one is hours away.
+pub const PAIR_READS_MAX: u32 = 16;
 /// Bytes of a private key file; an ML-DSA-87 key in PEM is under 8 KiB.
 pub const KEY_FILE_BYTES_MAX: usize = 32 * 1024;
 /// Peers named in one `node.yaml`: the largest mesh of this kind has a hundred nodes.

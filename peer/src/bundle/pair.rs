@@ -10,6 +10,9 @@
 //!
 //! **Invariant:** after any prefix of these steps some two of the four files fit each other, and
 //! [`Pair::read`] finds the two that are valid the longest.
+//!
+//! Four files are not read in one moment. Whoever finds no pair while they are being moved looks
+//! again.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,7 @@ use shared::pem;
 use tls::Identity;
 
 use super::{BundleError, Paths, check_key, read_key};
+use crate::limits::PAIR_READS_MAX;
 
 /// A key and the certificate that fits it, and which files they are.
 pub struct Pair {
@@ -41,6 +45,22 @@ impl Pair {
     pub fn read(
         paths: &Paths,
         judge: impl Fn(&Identity, &NodeCert) -> Result<(), BundleError>,
+    ) -> Result<Self, BundleError> {
+        let mut before = state(paths);
+        for _ in 1..PAIR_READS_MAX {
+            let found = Self::read_once(paths, &judge);
+            let after = state(paths);
+            if found.is_ok() || after == before {
+                return found;
+            }
+            before = after;
+        }
+        Self::read_once(paths, &judge)
+    }
+
+    fn read_once(
+        paths: &Paths,
+        judge: &impl Fn(&Identity, &NodeCert) -> Result<(), BundleError>,
     ) -> Result<Self, BundleError> {
         let mut fitting = Vec::new();
         let mut settled = None;
@@ -126,6 +146,16 @@ pub fn settle_as(paths: &Paths, leaf: &[u8]) -> Result<(), BundleError> {
         if same { Ok(()) } else { Err(BundleError::KeyMismatch { path, node: cert.node.clone() }) }
     };
     Ok(Pair::read(paths, is_it)?.settle(paths)?)
+}
+
+/// Which files there are: a move gives a place to another one.
+fn state(paths: &Paths) -> [Option<(u64, i64, i64)>; 4] {
+    use std::os::unix::fs::MetadataExt as _;
+    let files = [paths.key(), paths.cert(), paths.next_key(), paths.next_cert()];
+    files.map(|file| {
+        let found = std::fs::symlink_metadata(file).ok();
+        found.map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
+    })
 }
 
 /// The settled pair first; then those that a move leaves at its steps.
@@ -223,6 +253,31 @@ mod tests {
                 assert_eq!(again.cert.serial, wanted, "{}", folder.display());
             }
         }
+    }
+
+    #[test]
+    fn whoever_reads_while_it_is_moved_finds_one_of_the_two() {
+        let place = tempfile::tempdir().unwrap();
+        let authority = Authority::new("mesh.example");
+        let folder = authority.bundle(place.path(), "bob");
+        let keys: Vec<PrivateKey> =
+            (0..4).map(|_| PrivateKey::generate(Algorithm::P256).unwrap()).collect();
+        let pairs = keys.iter().map(|key| (authority.later_chain("bob", key.public()), key));
+        let pairs: Vec<_> = pairs.collect();
+        let mut reads = 0;
+        std::thread::scope(|scope| {
+            let moves = scope.spawn(|| {
+                for (chain, key) in pairs.iter().cycle().take(100) {
+                    replace(&folder, chain, Some(key)).unwrap();
+                }
+            });
+            while !moves.is_finished() {
+                Bundle::open(&folder).unwrap();
+                reads += 1;
+            }
+            moves.join().unwrap();
+        });
+        assert!(reads > 10, "{reads}");
     }
 
     #[test]
