@@ -255,6 +255,31 @@ fn a_peer_takes_the_time_from_a_root_that_takes_it_from_chrony() {
     });
 }
 
+/// Nobody has named a source to bob: the one that he is linked with offers the time.
+#[test]
+fn a_member_that_is_linked_and_offers_the_time_is_asked() {
+    let network = Network::with(&["bob", "carol"]);
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    write_sources(&network.bundle("hub"), &[format!("{{address: \"{}\"}}", chrony.address())]);
+    let doors = ["--no-lan", "--time", "127.0.0.1:0"].map(str::to_owned);
+    let hub = Peer::start_as(&[], &network.bundle("hub"), "127.0.0.1:0", &doors);
+    wait_state(&hub, "synchronised");
+    // Carol offers nothing, and bob waits for nothing from her.
+    let carol = network.start("carol", &[]);
+    let bob = network.start("bob", &[&hub, &carol]);
+    wait_state(&bob, "synchronised");
+    let said = bob.ask("time", &[]).ended(0);
+    assert!(said.out.starts_with("synchronised to root hub (stratum 4), offset "), "{}", said.out);
+    assert_eq!(marks(&bob), [("hub".to_owned(), "*".to_owned())]);
+
+    network.ca("revoke hub --reason key-compromise");
+    network.ca("feed export --out mesh.feed");
+    let feed = network.path().join("mesh.feed");
+    let _ = bob.ask("feed import", &[feed.to_str().unwrap()]).ended(0);
+    wait_until("hub is no source any more", SOON, || marks(&bob).is_empty());
+}
+
 /// It starts a year in the past, knows better by its own certificate, and asks whoever has the
 /// role, although that one's certificate begins later than all it knows.
 #[test]

@@ -256,6 +256,10 @@ pub const TIME_ROOTS_MAX: usize = 1024;
 pub const TIME_HEARD_MAX: usize = clock::limits::SOURCES_MAX;
 /// Orders that wait for the keeper.
 pub const TIME_ORDERS_MAX: usize = 64;
+/// Members that are asked for the time without having been named: the table less what is named.
+pub const TIME_INVITED_MAX: usize = clock::limits::SOURCES_MAX - TIME_SOURCES_MAX;
+/// How often it is looked whether somebody else offers the time, in ns; asking one backs off.
+pub const TIME_PROBE_NS: u64 = 10_000_000_000;
 /// How often the keeper is told who is a member, in ms: a new one is asked some seconds later.
 pub const TIME_ROLL_MS: u64 = 5_000;
 /// How often a node says what its clock shows, in ms.

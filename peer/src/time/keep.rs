@@ -4,6 +4,8 @@
 //! **Invariant:** only this task touches the keeper; a member whose certificate does not stand is
 //! no source from the moment on that the feed says so.
 
+mod offers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,6 +150,8 @@ struct Seat {
     standing: ask::Standing,
     /// Its certificate does not stand, so it is not asked.
     barred: bool,
+    /// Nobody has named it: it is linked with us, and perhaps offers the time.
+    invited: bool,
     task: AbortHandle,
 }
 
@@ -169,6 +173,7 @@ struct Keeping {
     heard: mpsc::Sender<(SourceId, Turn)>,
     served: watch::Sender<(Served, Mono)>,
     floor: watch::Sender<Floor>,
+    next_probe: Mono,
     events: VecDeque<TimeEvent>,
 }
 
@@ -199,6 +204,7 @@ pub fn begin(
         heard,
         served,
         floor: floors,
+        next_probe: now(),
         events: VecDeque::new(),
         keep,
     };
@@ -228,7 +234,7 @@ impl Keeping {
     ) {
         self.perform();
         loop {
-            let wait = self.keeper.next_deadline().ns_since(now());
+            let wait = self.keeper.next_deadline().min(self.next_probe).ns_since(now());
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -243,6 +249,7 @@ impl Keeping {
             }
             self.keeper.handle_system(system(), now());
             self.keeper.handle_tick(now());
+            self.look_for_offers();
             self.perform();
         }
         self.keeper.handle_stop(now());
@@ -258,6 +265,7 @@ impl Keeping {
             Ordered::Verified(at, ground) => self.keeper.handle_verified(at.into(), ground),
             Ordered::Roll(roll) => {
                 self.roll = roll;
+                self.next_probe = now();
                 self.judge();
             }
             Ordered::Sources(sources) => match self.sit(sources) {
@@ -306,6 +314,11 @@ impl Keeping {
             };
             seats.insert(id, seat);
         }
+        // Whoever was invited stays, unless a person has named it now.
+        let before = std::mem::take(&mut self.seats);
+        for (id, seat) in before.into_iter().filter(|(_, seat)| seat.invited) {
+            seats.entry(id).or_insert(seat);
+        }
         self.seats = seats;
         self.judge();
         Ok(())
@@ -330,7 +343,7 @@ impl Keeping {
         let asking = ask::run(asker, heard_orders, heard, move |turn| (id.clone(), turn));
         let task = tokio::spawn(asking).abort_handle();
         let standing = ask::Standing::default();
-        Ok(Seat { source, orders, standing, barred: false, task })
+        Ok(Seat { source, orders, standing, barred: false, invited: false, task })
     }
 
     /// Judges all members among the sources again, and tells the keeper who is left.
@@ -354,7 +367,7 @@ impl Keeping {
                     members.roots.insert(member.node().clone());
                 }
             }
-            if !seat.barred {
+            if !seat.barred && !seat.is_candidate() {
                 members.sources.insert(id.clone());
             }
         }

@@ -114,6 +114,11 @@ impl Links {
         Joined { links: Arc::clone(self), line, task }
     }
 
+    /// With whom there are links.
+    pub(super) fn nodes(&self) -> Vec<NodeName> {
+        lock(&self.lines).keys().cloned().collect()
+    }
+
     /// Asks a member for keys over the newest link with it.
     ///
     /// # Errors

@@ -1,0 +1,67 @@
+//! Members that offer the time without anybody having named them: whoever is linked with us is
+//! asked for keys now and then, and is a source from the moment on that it gives some.
+//!
+//! **Invariant:** who does not tell the time is no source, and so no clock that a midpoint waits
+//! for; who is no member any more loses its seat.
+
+use clock::measure::SourceId;
+use shared::name::NodeName;
+
+use super::{Keeping, Seat};
+use crate::config::{Source, Way};
+use crate::limits::{TIME_INVITED_MAX, TIME_PROBE_NS};
+use crate::time::shown::now;
+
+impl Keeping {
+    /// Looks now and then who is linked and might offer the time.
+    pub(super) fn look_for_offers(&mut self) {
+        if now() < self.next_probe {
+            return;
+        }
+        self.next_probe = now().plus_ns(TIME_PROBE_NS);
+        self.dismiss();
+        for node in self.links.nodes() {
+            self.invite(node);
+        }
+        for seat in self.seats.values().filter(|seat| seat.is_candidate()) {
+            let _ = seat.orders.try_send(());
+        }
+    }
+
+    fn invite(&mut self, node: NodeName) {
+        let id = SourceId::Peer(node.clone());
+        let invited = self.seats.values().filter(|seat| seat.invited).count();
+        // Before anybody has told the time, nobody without the role is asked for it.
+        let may = self.shown.cold().is_none() || self.roll.members.get(&node) == Some(&true);
+        if self.seats.contains_key(&id) || invited >= TIME_INVITED_MAX || !may {
+            return;
+        }
+        let address = format!("link:{node}");
+        let source = Source { id: id.clone(), address, way: Way::Linked(node) };
+        if let Ok(mut seat) = self.seat(source) {
+            seat.invited = true;
+            self.seats.insert(id, seat);
+        }
+    }
+
+    /// Takes the seats of those who are neither members nor linked any more.
+    fn dismiss(&mut self) {
+        let (members, linked) = (&self.roll.members, self.links.nodes());
+        let gone = |id: &SourceId| match id {
+            SourceId::Peer(node) => !members.contains_key(node) && !linked.contains(node),
+            SourceId::Outside(_) | SourceId::System => false,
+        };
+        let before = self.seats.len();
+        self.seats.retain(|id, seat| !seat.invited || !gone(id));
+        if self.seats.len() != before {
+            self.judge();
+        }
+    }
+}
+
+impl Seat {
+    /// Whether it was invited and has given no keys yet.
+    pub(super) const fn is_candidate(&self) -> bool {
+        self.invited && self.standing.member.is_none()
+    }
+}
