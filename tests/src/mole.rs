@@ -14,11 +14,11 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use shared::name::NodeName;
-use shared::wire::{ALPN_RELAY, Body, Circuit, Greeting, Receipt, Token, split};
+use shared::wire::{ALPN_RELAY, Body, Circuit, Greeting, Receipt, Token};
 use tls::Role;
 
 use crate::adversary::Credentials;
-use crate::raw::{Hearing, client_config, greeting, hear, server_config};
+use crate::raw::{Hearing, client_config, greeting, hear, server_config, take_body};
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
@@ -191,7 +191,7 @@ impl Desk {
                 Glance::Octets(octets) => buffer.extend(octets),
                 Glance::End => break,
             }
-            while let Some(body) = next_body(&mut buffer) {
+            while let Some(body) = take_body(&mut buffer).unwrap() {
                 self.heard(who, &sender, body);
             }
             for body in receiver.try_iter() {
@@ -328,13 +328,6 @@ fn glance(stream: &mut impl Read) -> Glance {
     }
 }
 
-fn next_body(buffer: &mut Vec<u8>) -> Option<Body> {
-    let (frame, used) = split(buffer).unwrap()?;
-    let body = Body::parse(&frame).unwrap();
-    buffer.drain(..used);
-    Some(body)
-}
-
 fn first_body(stream: &mut Stream) -> Option<Body> {
     let mut buffer = Vec::new();
     loop {
@@ -342,7 +335,7 @@ fn first_body(stream: &mut Stream) -> Option<Body> {
             Glance::Octets(octets) => buffer.extend(octets),
             Glance::Nothing | Glance::End => return None,
         }
-        if let Some(body) = next_body(&mut buffer) {
+        if let Some(body) = take_body(&mut buffer).unwrap() {
             return Some(body);
         }
     }

@@ -24,7 +24,7 @@ use shared::name::NetworkName;
 use shared::name::NodeName;
 use shared::presence::Presence;
 use shared::refusal::Code;
-use shared::wire::{ALPN, ALPN_RELAY, Body, Greeting, VERSION, split};
+use shared::wire::{ALPN, ALPN_RELAY, Body, FrameError, Greeting, Kind, VERSION, split};
 use tls::{Role, refusal_of};
 
 use crate::adversary::Credentials;
@@ -193,9 +193,7 @@ impl Ear {
 
     fn read_body(&mut self) -> Result<Body, End> {
         loop {
-            if let Ok(Some((frame, used))) = split(&self.buffer) {
-                let body = Body::parse(&frame).unwrap();
-                self.buffer.drain(..used);
+            if let Ok(Some(body)) = take_body(&mut self.buffer) {
                 return Ok(body);
             }
             let mut chunk = [0; 16 * 1024];
@@ -206,6 +204,22 @@ impl Ear {
             }
         }
     }
+}
+
+/// Takes the next frame off a buffer that is for the machine of a node.
+///
+/// What is for its clock (questions for keys) is read and not answered, as by a node that does not
+/// tell the time.
+pub(crate) fn take_body(buffer: &mut Vec<u8>) -> Result<Option<Body>, FrameError> {
+    while let Some((frame, used)) = split(buffer)? {
+        let is_for_the_clock = matches!(frame.kind, Kind::KeysAsk | Kind::Keys);
+        let body = (!is_for_the_clock).then(|| Body::parse(&frame).unwrap());
+        buffer.drain(..used);
+        if body.is_some() {
+            return Ok(body);
+        }
+    }
+    Ok(None)
 }
 
 enum End {
