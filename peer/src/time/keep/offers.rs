@@ -31,8 +31,10 @@ impl Keeping {
     fn invite(&mut self, node: NodeName) {
         let id = SourceId::Peer(node.clone());
         let invited = self.seats.values().filter(|seat| seat.invited).count();
-        // Before anybody has told the time, nobody without the role is asked for it.
+        // Before anybody has told the time, nobody without the role is asked for it; and an
+        // authority that publishes something has no clock to ask.
         let may = self.shown.cold().is_none() || self.roll.members.get(&node) == Some(&true);
+        let may = may && node != NodeName::authority();
         if self.seats.contains_key(&id) || invited >= TIME_INVITED_MAX || !may {
             return;
         }
