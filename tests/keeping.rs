@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use nts::server::{Plain, Settings};
 use serde_json::Value;
@@ -16,6 +17,9 @@ use tests::judge::judge;
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 
 const S: i64 = 1_000_000_000;
+
+/// A mesh without roots waits half a minute for roots and one and a half for its members.
+const GATHERED: Duration = Duration::from_secs(180);
 
 fn at(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, last)
@@ -378,4 +382,77 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
         (event["code"] == "clock-two-faced").then(|| event["detail"].as_str().unwrap().to_owned())
     });
     assert_eq!(detail.unwrap(), "eve has signed two times that contradict each other");
+
+    // The proof needs nobody's word: whoever has the network's root finds the same in it, also when
+    // eve is out since, and a stranger finds nothing.
+    let proof = |network: &Network, node: &str| {
+        let said = network.peer(&format!("evidence {node}.bundle --json")).ended(0);
+        (!said.out.is_empty()).then(|| said.json())
+    };
+    wait_until("the proof is kept", SOON, || proof(&network, "bob").is_some());
+    let found = proof(&network, "bob").unwrap();
+    assert_eq!(
+        (&found["shows"], &found["statements"][0]["node"]),
+        (&"two-times".into(), &"eve".into())
+    );
+    let shown = bob.ask("evidence", &[]).ended(0);
+    assert!(shown.out.contains("two-times"), "{}", shown.out);
+    network.ca("revoke eve --reason key-compromise");
+    let file = network.path().join(found["file"].as_str().unwrap());
+    let _ = network.enroll("dave");
+    let bring = |network: &Network, node: &str| {
+        let folder = network.bundle(node).join("evidence");
+        std::fs::create_dir(&folder).unwrap();
+        let _ = std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+    };
+    bring(&network, "dave");
+    assert_eq!(proof(&network, "dave").unwrap()["shows"], "two-times");
+    let elsewhere = Network::with(&["mallory"]);
+    bring(&elsewhere, "mallory");
+    assert_eq!(proof(&elsewhere, "mallory").unwrap()["shows"], "nothing");
+}
+
+/// Four peers, nobody who knows the world's time, and one whose machine is a minute ahead: it takes
+/// the time of the others, and they do not go with it.
+#[test]
+fn a_mesh_without_roots_keeps_one_clock_and_says_that_it_is_isolated() {
+    let names = ["alice", "bob", "carol", "dave"];
+    let network = Network::with(&names);
+    if judge(&["faketime"]).is_none() {
+        return;
+    }
+    let ahead = ["faketime", "-f", "+60s"].map(str::to_owned);
+    let mut peers: Vec<Peer> = Vec::new();
+    for name in names {
+        let known: Vec<(String, String)> =
+            peers.iter().map(|peer| (peer.node().to_owned(), peer.address().to_owned())).collect();
+        let wrapped: &[String] = if name == "dave" { &ahead } else { &[] };
+        let mut words = ["--no-lan", "--time", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        for (node, address) in known {
+            words.extend(["--peer".to_owned(), format!("{node}={address}")]);
+        }
+        peers.push(Peer::start_as(wrapped, &network.bundle(name), "127.0.0.1:0", &words));
+    }
+    let whole = "isolated, mesh time of 4 peers";
+    for peer in &peers {
+        wait_until(&format!("{} is of the mesh", peer.node()), GATHERED, || {
+            status(peer)["says"] == whole
+        });
+        assert!(has_event(peer, "isolated"), "{}", status(peer));
+        assert!(!has_event(peer, "no-majority"), "there is no root to be for or against");
+    }
+    // What each shows against the one count that they all have, with the time that asking takes.
+    let apart_ns = || {
+        let shown = peers.iter().map(|peer| {
+            let count_ns = i64::try_from(host::clock::count_ns()).unwrap();
+            status(peer)["utc_ns"].as_i64().unwrap() - count_ns
+        });
+        let shown: Vec<i64> = shown.collect();
+        shown.iter().max().unwrap() - shown.iter().min().unwrap()
+    };
+    wait_until("all show one time", GATHERED, || apart_ns() < S / 5);
+    let ahead_ns = -off_ns(&peers[0]);
+    assert!(ahead_ns.abs() < S, "the three did not follow the one: {ahead_ns}");
+    assert!((-off_ns(&peers[3]) - 60 * S).abs() < S, "and the one follows them");
+    assert!(has_event(&peers[3], "clock-step"), "{}", status(&peers[3]));
 }

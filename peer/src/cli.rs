@@ -125,7 +125,7 @@ pub(crate) enum Command {
     /// The signed list of revocations.
     #[command(subcommand)]
     Feed(FeedCommand),
-    /// Certificates that were seen in two runs at once, with the signed proof.
+    /// Certificates seen in two runs at once, and clocks with two faces, with the signed proof.
     #[command(after_help = "Example:\n  peer evidence bob.bundle --json")]
     Evidence(BundleArgs),
     /// Become a node by the string that `ca-tool invite` printed, and run.

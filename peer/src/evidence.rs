@@ -1,7 +1,9 @@
-//! `evidence/` in a bundle: pairs of presences that one key signed in two runs.
+//! `evidence/` in a bundle: pairs of presences that one key signed in two runs, and pairs of times
+//! that one clock cannot have shown.
 //!
 //! Anybody who has the network's root can verify a piece of it: both statements carry their chain.
-//! They are verified as of the time they were signed, because the node may be revoked since.
+//! They are verified as of the time they were signed, because the node may be revoked since; a
+//! statement about time as of the day in its certificate's life that is nearest to what it says.
 //!
 //! **Invariant:** at most [`EVIDENCE_MAX`] pieces, [`EVIDENCE_PER_NODE_MAX`] of one node, and none
 //! is ever overwritten.
@@ -14,6 +16,7 @@ use shared::id::{hex, sha256_of};
 use shared::limits::STATEMENT_BYTES_MAX;
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
+use shared::shown::{SignedShown, TwoFaced};
 use shared::verify::Verifier;
 
 use crate::limits::{EVIDENCE_MAX, EVIDENCE_PER_NODE_MAX};
@@ -29,7 +32,9 @@ pub enum Shows {
     Copy,
     /// Both are genuine; that both lived at once was seen by this node only.
     Sighting,
-    /// Nothing: a statement does not verify, or they are not of two runs.
+    /// No honest clock shows both: its owner told one time here and another there.
+    TwoTimes,
+    /// Nothing: a statement does not verify, or both can be true.
     Nothing,
 }
 
@@ -40,8 +45,41 @@ impl Shows {
         match self {
             Self::Copy => "copy",
             Self::Sighting => "sighting",
+            Self::TwoTimes => "two-times",
             Self::Nothing => "nothing",
         }
+    }
+}
+
+/// A statement in a piece of evidence, verified.
+#[derive(Debug, Clone)]
+pub enum Signed {
+    /// Where a node said that it was.
+    Presence(SignedPresence),
+    /// What its clock showed.
+    Time(Box<SignedShown>),
+}
+
+impl Signed {
+    /// Who signed it.
+    #[must_use]
+    pub fn node(&self) -> &NodeName {
+        match self {
+            Self::Presence(signed) => &signed.presence.node,
+            Self::Time(signed) => &signed.shown.node,
+        }
+    }
+
+    fn open(bytes: &[u8], verifier: &Verifier) -> Result<Self, String> {
+        let anchors = verifier.anchors().map_err(|error| error.to_string())?;
+        let network = anchors.network();
+        let verified = if let Some(said) = SignedPresence::peek(bytes) {
+            SignedPresence::verify(bytes, network, verifier, said.at).map(Self::Presence)
+        } else {
+            let at = SignedShown::day_of(bytes).ok_or("unreadable")?;
+            SignedShown::verify(bytes, network, verifier, at).map(|said| Self::Time(Box::new(said)))
+        };
+        verified.map_err(|refusal| refusal.to_string())
     }
 }
 
@@ -53,7 +91,7 @@ pub struct Piece {
     /// What it shows.
     pub shows: Shows,
     /// The statements, or why one does not verify.
-    pub statements: Vec<Result<SignedPresence, String>>,
+    pub statements: Vec<Result<Signed, String>>,
 }
 
 /// Keeps a pair; `None` if it is kept already or there is no room.
@@ -81,6 +119,20 @@ pub fn keep(
     Ok(Some(path))
 }
 
+/// Two contradicting statements of one node.
+pub(crate) type Twins = (NodeName, [Vec<u8>; 2]);
+
+/// Keeps a pair beside whatever the caller does, and tells the log where.
+pub(crate) async fn keep_one((node, statements): Twins, folder: PathBuf) {
+    let kept = tokio::task::spawn_blocking(move || keep(&folder, &node, &statements)).await;
+    match kept {
+        Ok(Ok(Some(path))) => tracing::warn!("evidence kept: {}", path.display()),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::warn!("evidence could not be written: {error}"),
+        Err(error) => tracing::warn!("evidence could not be written: {error}"),
+    }
+}
+
 /// The files, in order of their names; none if there is no folder.
 ///
 /// # Errors
@@ -106,22 +158,25 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 pub fn judge(path: &Path, verifier: &Verifier) -> Result<Piece, FileError> {
     let bytes = files::read_bounded(path, 2 * (STATEMENT_BYTES_MAX + 4) + 64)?;
     let statements = Shelf::Evidence.read(&bytes, 2).unwrap_or_default();
-    let statements: Vec<_> = statements.iter().map(|bytes| open(bytes, verifier)).collect();
+    let open = |bytes: &Vec<u8>| Signed::open(bytes, verifier);
+    let statements: Vec<_> = statements.iter().map(open).collect();
     let shows = match statements.as_slice() {
-        [Ok(a), Ok(b)] if a.presence.node != b.presence.node => Shows::Nothing,
-        [Ok(a), Ok(b)] if a.presence.instance == b.presence.instance => Shows::Nothing,
-        [Ok(a), Ok(b)] if a.presence.proves_copy(&b.presence) => Shows::Copy,
-        [Ok(_), Ok(_)] => Shows::Sighting,
+        [Ok(Signed::Presence(a)), Ok(Signed::Presence(b))] => of_presences(a, b),
+        [Ok(Signed::Time(a)), Ok(Signed::Time(b))] if TwoFaced::of(a, b).is_some() => {
+            Shows::TwoTimes
+        }
         _ => Shows::Nothing,
     };
     Ok(Piece { path: path.to_owned(), shows, statements })
 }
 
-fn open(bytes: &[u8], verifier: &Verifier) -> Result<SignedPresence, String> {
-    let said = SignedPresence::peek(bytes).ok_or("unreadable")?;
-    let anchors = verifier.anchors().map_err(|error| error.to_string())?;
-    SignedPresence::verify(bytes, anchors.network(), verifier, said.at)
-        .map_err(|refusal| refusal.to_string())
+fn of_presences(a: &SignedPresence, b: &SignedPresence) -> Shows {
+    let (a, b) = (&a.presence, &b.presence);
+    match () {
+        () if a.node != b.node || a.instance == b.instance => Shows::Nothing,
+        () if a.proves_copy(b) => Shows::Copy,
+        () => Shows::Sighting,
+    }
 }
 
 fn is_about(path: &Path, node: &NodeName) -> bool {
@@ -133,9 +188,11 @@ fn is_about(path: &Path, node: &NodeName) -> bool {
 mod tests {
     use super::*;
     use crate::fixture::{Authority, node};
+    use shared::cert::NodeCert;
     use shared::id::InstanceId;
     use shared::key::{Algorithm, PrivateKey};
     use shared::presence::Presence;
+    use shared::shown::Shown;
     use shared::verify::Anchors;
 
     struct Bob {
@@ -167,6 +224,22 @@ mod tests {
             };
             let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
             presence.sign(&self.authority.network, &self.key, &chain).unwrap()
+        }
+
+        /// What its clock shows, in seconds after the beginning of its certificate.
+        fn shows(&self, sequence: u64, after_s: i64) -> Vec<u8> {
+            let begun_ms = NodeCert::read(&self.chain[0]).unwrap().not_before.ms();
+            let shown = Shown {
+                node: node("bob"),
+                instance: InstanceId::new([1; 16]),
+                sequence,
+                steps: 0,
+                count_ns: sequence * 1_000_000_000,
+                utc_ns: (begun_ms + after_s * 1_000) * 1_000_000,
+                bound_ns: 1_000,
+            };
+            let chain: Vec<&[u8]> = self.chain.iter().map(Vec::as_slice).collect();
+            shown.sign(&self.authority.network, &self.key, &chain).unwrap()
         }
 
         fn verifier(&self) -> Verifier {
@@ -202,6 +275,28 @@ mod tests {
         ] {
             let path = keep(&folder, &node("bob"), &pair).unwrap().unwrap();
             assert_eq!(judge(&path, &bob.verifier()).unwrap().shows, shows);
+        }
+    }
+
+    #[test]
+    fn two_times_of_one_clock_are_evidence_whatever_times_they_are() {
+        let (bob, place) = (Bob::new(), tempfile::tempdir().unwrap());
+        let folder = place.path().join("evidence");
+        let honest = bob.shows(1, 60);
+        let mut forged = bob.shows(2, 90);
+        *forged.last_mut().unwrap() ^= 1;
+        let century_s = 3_200_000_000;
+        for (other, shows) in [
+            (bob.shows(2, 70), Shows::TwoTimes),
+            (bob.shows(2, century_s), Shows::TwoTimes),
+            (bob.shows(3, -century_s), Shows::TwoTimes),
+            (bob.shows(2, 61), Shows::Nothing),
+            (bob.says(1, 5), Shows::Nothing),
+            (forged, Shows::Nothing),
+        ] {
+            let path = keep(&folder, &node("bob"), &[honest.clone(), other]).unwrap().unwrap();
+            assert_eq!(judge(&path, &bob.verifier()).unwrap().shows, shows);
+            assert_eq!(judge(&path, &Bob::new().verifier()).unwrap().shows, Shows::Nothing);
         }
     }
 

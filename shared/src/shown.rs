@@ -10,7 +10,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::cert::Usage;
+use crate::cert::{NodeCert, Usage};
 use crate::id::InstanceId;
 use crate::key::{KeyError, PrivateKey};
 use crate::limits::{SHOWN_RATE_PARTS, SHOWN_SLACK_NS};
@@ -134,6 +134,17 @@ impl SignedShown {
             .verify(network, &member.cert.public)
             .map_err(|error| malformed(error.to_string()))?;
         Ok(Self { bytes: bytes.to_vec(), shown, member })
+    }
+
+    /// The day on which to judge a statement that is evidence: what it says itself, as far as the
+    /// life of its certificate goes. Believes nothing; `None` if it cannot be read.
+    #[must_use]
+    pub fn day_of(bytes: &[u8]) -> Option<Timestamp> {
+        let statement = Unverified::parse(Topic::Shown, bytes).ok()?;
+        let said_ms = Shown::from_bytes(statement.unverified_payload())?.utc_ns / 1_000_000;
+        let leaf = NodeCert::read(statement.chain().first()?).ok()?;
+        let said = Timestamp::from_ms(said_ms);
+        Some(said.min(leaf.not_after).max(leaf.not_before))
     }
 }
 

@@ -1,13 +1,14 @@
-//! `peer evidence`: what the bundle holds against copied certificates, verified.
+//! `peer evidence`: what the bundle holds against copied certificates and clocks with two faces,
+//! verified.
 
 use std::path::Path;
 
 use host::fault::Fault;
 use host::terminal::Table;
 use peer::bundle::Bundle;
-use peer::evidence::{Piece, judge, list};
+use peer::evidence::{Piece, Signed, judge, list};
 use serde_json::{Value, json};
-use shared::presence::SignedPresence;
+use shared::time::Timestamp;
 use shared::verify::Verifier;
 
 use super::{Desk, output};
@@ -21,9 +22,10 @@ pub(super) fn evidence(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
         return pieces.iter().try_for_each(|p| desk.out.json(&value(p)).map_err(output));
     }
     if pieces.is_empty() {
-        return desk.line("no evidence: no certificate was seen in two runs");
+        return desk
+            .line("no evidence: no certificate was seen in two runs, and no clock with two faces");
     }
-    let mut table = Table::new(&["NODE", "SHOWS", "FIRST RUN", "SECOND RUN", "FILE"]);
+    let mut table = Table::new(&["NODE", "SHOWS", "FIRST", "SECOND", "FILE"]);
     for piece in &pieces {
         let mut runs = piece.statements.iter().map(|statement| run(desk, statement));
         table.row([
@@ -39,28 +41,45 @@ pub(super) fn evidence(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
 
 fn named(piece: &Piece) -> String {
     let node = piece.statements.iter().find_map(|statement| statement.as_ref().ok());
-    node.map_or_else(|| "-".to_owned(), |signed| signed.presence.node.to_string())
+    node.map_or_else(|| "-".to_owned(), |signed| signed.node().to_string())
 }
 
-fn run(desk: &Desk, statement: &Result<SignedPresence, String>) -> String {
+fn run(desk: &Desk, statement: &Result<Signed, String>) -> String {
+    let short = |instance: String| instance.chars().take(8).collect::<String>();
     match statement {
-        Ok(signed) => {
+        Ok(Signed::Presence(signed)) => {
             let said = &signed.presence;
-            let instance: String = said.instance.to_string().chars().take(8).collect();
             let at = desk.out.moment(said.at, host::clock::wall());
-            format!("{instance}, start {}, {at}", said.boot)
+            format!("{}, start {}, {at}", short(said.instance.to_string()), said.boot)
+        }
+        Ok(Signed::Time(signed)) => {
+            let said = &signed.shown;
+            let run = short(said.instance.to_string());
+            format!("{run}, number {}, {}", said.sequence, showed(said.utc_ns))
         }
         Err(why) => host::terminal::escape(why),
     }
 }
 
+const fn showed(utc_ns: i64) -> Timestamp {
+    Timestamp::from_ms(utc_ns.div_euclid(1_000_000))
+}
+
 fn value(piece: &Piece) -> Value {
-    let statement = |statement: &Result<SignedPresence, String>| match statement {
-        Ok(signed) => json!({
+    let statement = |statement: &Result<Signed, String>| match statement {
+        Ok(Signed::Presence(signed)) => json!({
             "verifies": true, "node": signed.presence.node,
             "instance": signed.presence.instance.to_string(), "boot": signed.presence.boot,
             "sequence": signed.presence.sequence, "at": signed.presence.at,
             "addresses": signed.presence.addresses,
+            "serial": signed.member.cert.serial.to_string(),
+            "key": signed.member.cert.spki.to_string(),
+        }),
+        Ok(Signed::Time(signed)) => json!({
+            "verifies": true, "node": signed.shown.node,
+            "instance": signed.shown.instance.to_string(), "sequence": signed.shown.sequence,
+            "count_ns": signed.shown.count_ns, "utc_ns": signed.shown.utc_ns,
+            "bound_ns": signed.shown.bound_ns,
             "serial": signed.member.cert.serial.to_string(),
             "key": signed.member.cert.spki.to_string(),
         }),

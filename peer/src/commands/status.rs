@@ -24,7 +24,10 @@ pub(super) fn status(desk: &Desk, bundle: &Path) -> Result<(), Fault> {
     }
     if status.evidence > 0 {
         let command = format!("peer evidence {}", bundle.display());
-        desk.line(&format!("evidence     {} of copied certificates: {command}", status.evidence))?;
+        desk.line(&format!(
+            "evidence     {} of copied certificates or two-faced clocks: {command}",
+            status.evidence
+        ))?;
     }
     links(desk, &status, now)?;
     others(desk, &status, now)?;

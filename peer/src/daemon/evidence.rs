@@ -3,18 +3,14 @@
 use std::path::PathBuf;
 
 use peer_core::Event;
-use shared::name::NodeName;
 use tokio::sync::mpsc;
 
 use super::driver::Driver;
 use super::fabric::Fabric;
-use crate::evidence;
+use crate::evidence::{self, Twins};
 
 /// Accusations that wait for the disk; the node tells each pair of instances once.
 pub(super) const EVIDENCE_QUEUE: usize = 16;
-
-/// Two contradicting statements of one node.
-pub(super) type Twins = (NodeName, [Vec<u8>; 2]);
 
 impl<F: Fabric> Driver<F> {
     pub(super) fn keep_evidence(&self, event: &Event) {
@@ -26,15 +22,7 @@ impl<F: Fabric> Driver<F> {
 
 /// Writes what is accused until the driver is gone.
 pub(super) async fn keep(mut accused: mpsc::Receiver<Twins>, folder: PathBuf) {
-    while let Some((node, statements)) = accused.recv().await {
-        let folder = folder.clone();
-        let kept =
-            tokio::task::spawn_blocking(move || evidence::keep(&folder, &node, &statements)).await;
-        match kept {
-            Ok(Ok(Some(path))) => tracing::warn!("evidence kept: {}", path.display()),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!("evidence could not be written: {error}"),
-            Err(error) => tracing::warn!("evidence could not be written: {error}"),
-        }
+    while let Some(twins) = accused.recv().await {
+        evidence::keep_one(twins, folder.clone()).await;
     }
 }

@@ -8,10 +8,11 @@ use shared::feed::Feed;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::evidence::{self, EVIDENCE_QUEUE, Twins};
+use super::evidence::{self, EVIDENCE_QUEUE};
 use super::finding;
 use super::telling::Telling;
 use crate::bundle::Bundle;
+use crate::evidence::Twins;
 
 /// The driver's ends of what is saved.
 pub(super) struct Saving {

@@ -43,6 +43,7 @@ pub(super) fn keep(
 ) -> Result<Kept, Fault> {
     let keep = Keep {
         folder: bundle.paths.folder().to_owned(),
+        evidence: bundle.paths.evidence(),
         sources: bundle.config.time.sources.clone(),
         verifier: Arc::clone(&bundle.verifier),
         dialler: Arc::clone(dialler),

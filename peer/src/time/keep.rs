@@ -35,6 +35,7 @@ use super::shown::{Clockwork, Shown as Face, now, system};
 use super::{figures, floor, told};
 use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
+use crate::evidence;
 use crate::limits::{TIME_EVENTS_MAX, TIME_HEARD_MAX, TIME_ORDERS_MAX};
 
 /// The role that lets a certificate vouch for outside time.
@@ -67,6 +68,8 @@ pub enum Ordered {
 pub struct Keep {
     /// The bundle, in which files are named.
     pub folder: PathBuf,
+    /// Where proofs against members are kept.
+    pub evidence: PathBuf,
     /// Whom a person has chosen to be asked.
     pub sources: Vec<Source>,
     /// Judges members again.
@@ -459,6 +462,10 @@ impl Keeping {
         match event {
             Event::Step { .. } | Event::Isolated { .. } => info!(code, "{event}"),
             _ => warn!(code, "{event}"),
+        }
+        if let Event::TwoFaced { node, statements } = event {
+            let twins = (node.clone(), statements.clone());
+            tokio::spawn(evidence::keep_one(twins, self.keep.evidence.clone()));
         }
         if self.events.len() >= TIME_EVENTS_MAX {
             self.events.pop_front();
