@@ -30,6 +30,7 @@ mod random;
 mod renewal;
 mod renewals;
 mod signer;
+mod staleness;
 mod topology;
 mod traces;
 mod trees;

@@ -403,7 +403,7 @@ impl<F: Fabric> Driver<F> {
             since: self.since,
             position: self.node.position(),
             next_update: self.node.feed().head().map(|head| head.next_update),
-            stale: self.node.is_stale(now.wall),
+            stale: self.node.is_stale(now),
             links: self
                 .node
                 .links()

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use shared::time::{Now, Tick, Timestamp};
 
@@ -38,16 +38,16 @@ pub fn count_ns() -> u64 {
 /// What shows the time instead of the system's clock.
 pub type Wall = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Both clocks; ticks count from [`Clock::start`].
+/// Both clocks; ticks count from [`Clock::start`], and while the machine sleeps too.
 #[derive(Clone)]
 pub struct Clock {
-    start: Instant,
+    start_ns: u64,
     wall: Wall,
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("Clock").field("start_ns", &self.start_ns).finish_non_exhaustive()
     }
 }
 
@@ -55,7 +55,7 @@ impl Clock {
     /// Starts counting ticks at zero.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now(), wall: Arc::new(wall) }
+        Self { start_ns: count_ns(), wall: Arc::new(wall) }
     }
 
     /// The same with another clock in place of the system's.
@@ -67,8 +67,8 @@ impl Clock {
     /// Both clocks at this moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { tick: Tick::from_ms(ms), wall: (self.wall)() }
+        let passed_ns = count_ns().saturating_sub(self.start_ns);
+        Now { tick: Tick::from_ms(passed_ns / 1_000_000), wall: (self.wall)() }
     }
 }
 

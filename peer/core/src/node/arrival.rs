@@ -180,7 +180,7 @@ impl Node {
     /// The authority is let in: it brings what is missing.
     fn refuse_if_stale(&self, member: &Member, now: Now) -> Result<(), Refusal> {
         let refuses = self.settings.refuse_when_stale && !is_authority(member);
-        if refuses && self.is_stale(now.wall) {
+        if refuses && self.is_stale(now) {
             let detail = "our feed is out of date and node.yaml says to refuse then";
             return Err(Refusal::new(Code::Policy, detail));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shared::name::NodeName;
 use shared::refusal::Refusal;
-use shared::time::{Now, Timestamp};
+use shared::time::Now;
 use shared::verify::Verifier;
 
 use super::Node;
@@ -40,8 +40,8 @@ impl Node {
         self.look_at_traces(now);
         self.look_at_renewal(now);
         self.post.forget();
-        self.look_at_staleness(now.wall);
-        if self.settings.refuse_when_stale && self.is_stale(now.wall) {
+        self.look_at_staleness(now);
+        if self.settings.refuse_when_stale && self.is_stale(now) {
             self.close_all("our feed is out of date and node.yaml says to refuse then", now);
         }
     }
@@ -71,25 +71,22 @@ impl Node {
         }
     }
 
-    fn look_at_staleness(&mut self, now: Timestamp) {
+    fn look_at_staleness(&mut self, now: Now) {
         let Some(head) = self.feed.head() else { return };
-        let life = head.next_update.ms_since(head.at).max(1);
-        let age = now.ms_since(head.at);
-        let told = if age >= life { Some(true) } else { (age >= life / 3 * 2).then_some(false) };
-        if told.is_some() && told != self.stale_told {
-            self.tell(Event::FeedStale { past: told == Some(true) });
+        self.staleness.look(head, now);
+        if let Some(past) = self.staleness.news(head, now) {
+            self.tell(Event::FeedStale { past });
         }
-        self.stale_told = told;
     }
 
     /// Whether the feed is past the time by which it should have been signed again.
     #[must_use]
-    pub fn is_stale(&self, now: Timestamp) -> bool {
-        self.feed.head().is_some_and(|head| now > head.next_update)
+    pub fn is_stale(&self, now: Now) -> bool {
+        self.feed.head().is_some_and(|head| self.staleness.is_stale(head, now))
     }
 
     pub(super) fn dial_due(&mut self, now: Now) {
-        self.dials_held = self.settings.refuse_when_stale && self.is_stale(now.wall);
+        self.dials_held = self.settings.refuse_when_stale && self.is_stale(now);
         if self.barred || self.dials_held {
             return;
         }

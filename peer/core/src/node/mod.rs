@@ -66,6 +66,7 @@ use crate::post::Post;
 use crate::random::Jitter;
 use crate::renewals::Renewals;
 use crate::signer::Signer;
+use crate::staleness::Staleness;
 use crate::topology::Topology;
 use crate::traces::Traces;
 use crate::trees::Trees;
@@ -152,7 +153,7 @@ pub struct Node {
     presence_bytes: Vec<u8>,
     presence_due: Tick,
     look_due: Tick,
-    stale_told: Option<bool>,
+    staleness: Staleness,
     barred: bool,
     /// Nobody is dialled while our feed is stale and we are told to refuse then.
     dials_held: bool,
@@ -220,7 +221,7 @@ impl Node {
             presence_bytes: Vec::new(),
             presence_due: now.tick,
             look_due: now.tick,
-            stale_told: None,
+            staleness: Staleness::default(),
             barred: false,
             dials_held: false,
             actions: VecDeque::new(),

@@ -100,7 +100,7 @@ impl Node {
         }
         self.feeding.note_cut(number, cut);
         self.push(Action::SaveFeed);
-        self.stale_told = None;
+        self.staleness.forget();
         self.tell(Event::FeedApplied { number, cut });
         cut
     }

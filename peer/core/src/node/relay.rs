@@ -256,7 +256,7 @@ impl Node {
     }
 
     fn has_time(&self, now: Now) -> bool {
-        !(self.settings.refuse_when_stale && self.is_stale(now.wall))
+        !(self.settings.refuse_when_stale && self.is_stale(now))
     }
 }
 
