@@ -64,6 +64,10 @@ pub const SHOWN_RATE_PARTS: i128 = 1_000;
 /// And by so much more, in ns, because count and clock are not read at one moment.
 pub const SHOWN_SLACK_NS: i128 = 1_000_000;
 
+/// How wrong a calendar may be before its errors are no reason to let somebody in, in ms: a week
+/// without any root at 15 ppm is 9 s, and who has lost it for longer judges by the best guess.
+pub const CALENDAR_DOUBT_MS_MAX: i64 = 10_000;
+
 /// How much later an earlier run may have signed than a later one, in ms, before two runs must have
 /// been alive at once: a clock that was set back at a restart is off by less.
 pub const COPY_SLACK_MS: i64 = 30_000;

@@ -87,7 +87,7 @@ fn a_stale_feed_is_told_or_ends_the_links_as_the_settings_say() {
         let mut world = World::new(3, 4);
         world.until("full mesh", 30_000, |w| w.is_full_mesh(|_| true));
         let now = world.now();
-        assert!(!world.hosts[0].node.is_stale(now.wall));
+        assert!(!world.hosts[0].node.is_stale(now));
         for host in &mut world.hosts {
             host.node.set_refuse_when_stale(refuse);
         }

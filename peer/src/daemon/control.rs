@@ -266,7 +266,7 @@ impl Handler for Desk {
             Request::Outbox => self.list_outbox(replies).await?,
             Request::OutboxDrop { id } => {
                 let number = Number::parse(&id).ok_or_else(|| Fault::usage("not a number"))?;
-                let found = self.outbox.remove(number, host::clock::wall()).await?;
+                let found = self.outbox.remove(number, self.kept.wall()).await?;
                 replies.send(&Reply::Cleared { count: u64::from(found) }).await?;
             }
             Request::Time(ask) => self.tell_time(ask, replies).await?,

@@ -259,7 +259,7 @@ impl<F: Fabric> Driver<F> {
             Action::Load(want) => self.posting.load(&mut self.node, want, self.clock.now()),
             Action::Settle { stream, through } => self.posting.settle(stream, through),
             Action::Discard { stream, code, before } => {
-                self.posting.discard(stream, code, before, host::clock::wall());
+                self.posting.discard(stream, code, before, self.clock.now().wall);
             }
             Action::Receipted(signed) => self.posting.keep(signed),
             Action::Missing(to) => self.posting.read(Read::Missing(to)),

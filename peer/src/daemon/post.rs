@@ -83,7 +83,7 @@ impl Desk {
     ) -> Result<(), Fault> {
         let begun = Instant::now();
         let ttl_s = queueing.ttl_s.clamp(1, TTL_MAX_S);
-        let at = host::clock::wall();
+        let at = self.kept.wall();
         let expires = at.plus_s(ttl_s);
         let mut putting = JoinSet::new();
         for (index, receiver) in receivers.iter().enumerate() {

@@ -21,7 +21,7 @@ use crate::outbox::{Order, Outbox, OutboxError, Tell};
 
 /// What is read for the node.
 pub(super) enum Read {
-    Page(Want),
+    Page(Want, Timestamp),
     Missing(NodeName),
     Claimed { link: LinkId, from: NodeName, numbers: Vec<Number> },
 }
@@ -60,8 +60,8 @@ impl Posting {
     }
 
     pub(super) fn load(&self, node: &mut Node, want: Want, now: Now) {
-        if let Err(error) = self.reads.try_send(Read::Page(want))
-            && let Read::Page(want) = error.into_inner()
+        if let Err(error) = self.reads.try_send(Read::Page(want, now.wall))
+            && let Read::Page(want, _) = error.into_inner()
         {
             node.handle_unread(&want, now);
         }
@@ -143,7 +143,7 @@ fn serve(
 ) {
     while let Some(read) = wanted.blocking_recv() {
         let found = match read {
-            Read::Page(want) => match outbox.page(&want, host::clock::wall()) {
+            Read::Page(want, at) => match outbox.page(&want, at) {
                 Ok((page, whole)) => News::Page { want, page: page.map(Box::new), whole },
                 Err(error) => {
                     tracing::debug!(%error, "the outbox cannot be read");

@@ -107,6 +107,12 @@ impl Kept {
         self.shown.reading()
     }
 
+    /// What this process takes for the time now.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        self.shown.wall()
+    }
+
     /// Whether the clock rests on more than itself.
     #[must_use]
     pub fn rests(&self) -> bool {
@@ -454,6 +460,8 @@ impl Keeping {
         }
         self.shown.look(&self.keeper);
         let at = now();
+        let [earlier, later] = self.shown.doubt_ms(&self.keeper.dates(system(), at));
+        self.keep.verifier.doubt(earlier, later);
         self.served.send_replace((self.keeper.served(at), at));
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use clock::face::{Face, Line, Reading, State};
-use clock::floor::Ground;
+use clock::floor::{Dates, Ground};
 use clock::keeper::{Keeper, Start};
 use clock::moment::{Mono, Utc};
 use clock::select::Outcome;
@@ -82,6 +82,19 @@ impl Shown {
 
     fn floor(&self) -> Utc {
         Utc::from_ns(self.floor_ns.load(Ordering::Relaxed))
+    }
+
+    /// How wrong [`Self::wall`] may be, in ms: how much earlier than it says, and how much later.
+    pub(super) fn doubt_ms(&self, dates: &Dates) -> [i64; 2] {
+        let reading = self.reading();
+        match dates {
+            Dates::Known { earliest, latest } if self.rests(&reading) => {
+                let ms = |ns: i64| ns.max(0).saturating_add(999_999) / 1_000_000;
+                [ms(reading.best.ns_from(*earliest)), ms(latest.ns_from(reading.best))]
+            }
+            // The system's clock knows no error, and below the floor nothing is judged anew.
+            Dates::Known { .. } | Dates::Cold { .. } => [0, 0],
+        }
     }
 
     /// Whether the clock rests on more than itself.
@@ -162,8 +175,13 @@ impl Clockwork {
 #[cfg(test)]
 mod tests {
     use clock::keeper::Members;
+    use shared::cert::Usage;
+    use shared::key::{Algorithm, PrivateKey};
+    use shared::refusal::Code;
+    use shared::verify::{Anchors, Verifier};
 
     use super::*;
+    use crate::fixture::Authority;
 
     fn works(floor: &Path) -> Clockwork {
         Clockwork::open(&NodeName::parse("bob").unwrap(), floor, Timestamp::default()).unwrap()
@@ -182,6 +200,56 @@ mod tests {
         assert_eq!(wall(), Timestamp::from(ahead));
         floor::write(&path, &works.keeper.floor()).unwrap();
         assert_eq!(self::works(&path).wall()(), Timestamp::from(ahead), "after a start too");
+    }
+
+    #[test]
+    fn only_a_clock_that_rests_on_something_knows_how_wrong_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let works = works(&place.path().join("floor"));
+        let shown = &works.shown;
+        let (best, s) = (shown.reading().best, 1_000_000_000);
+        let (earliest, latest) = (best.plus_ns(-3 * s), best.plus_ns(5 * s));
+        let dates = Dates::Known { earliest, latest };
+        assert_eq!(shown.doubt_ms(&dates), [0, 0], "it rests on nothing");
+        assert_eq!(shown.doubt_ms(&Dates::Cold { floor: latest }), [0, 0]);
+    }
+
+    /// A beginning is compared with the latest that it may be, and an end with the earliest.
+    #[test]
+    fn what_may_still_be_good_by_the_clocks_error_is_not_refused() {
+        let authority = Authority::new("mesh.example");
+        let key = PrivateKey::generate(Algorithm::P256).unwrap();
+        let chain = authority.chain("bob", key.public());
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        let root = shared::pem::certificates(authority.trust().as_bytes(), 1).unwrap();
+        let new = || Verifier::new(Anchors::new(authority.network.clone(), &root).unwrap());
+        let (begins, ends) = (authority.now.plus_s(-300), authority.now.plus_s(7 * 86_400));
+        let known = new();
+        let judge = |verifier: &Verifier, at: Timestamp| {
+            let said = verifier.admit(&chain, Usage::Client, None, at);
+            said.map(|_| ()).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(judge(&known, authority.now), Ok(()));
+        // Whether its path was verified before or not, on either side of either date.
+        for known in [true, false].map(|is_known| is_known.then_some(&known)) {
+            for (doubt, at, said) in [
+                ([0, 0], begins.plus_s(-2), Err(Code::NotYetValid)),
+                ([9_000, 0], begins.plus_s(-2), Err(Code::NotYetValid)),
+                ([0, 3_000], begins.plus_s(-2), Ok(())),
+                ([0, 3_000], begins.plus_s(-4), Err(Code::NotYetValid)),
+                ([0, 0], ends.plus_s(2), Err(Code::Expired)),
+                ([0, 9_000], ends.plus_s(2), Err(Code::Expired)),
+                ([3_000, 0], ends.plus_s(2), Ok(())),
+                ([3_000, 0], ends.plus_s(4), Err(Code::Expired)),
+                ([i64::MAX, i64::MAX], ends.plus_s(60), Err(Code::Expired)),
+                ([i64::MIN, i64::MIN], authority.now, Ok(())),
+            ] {
+                let new = new();
+                let verifier = known.unwrap_or(&new);
+                verifier.doubt(doubt[0], doubt[1]);
+                assert_eq!(judge(verifier, at), said, "{doubt:?}, {at}");
+            }
+        }
     }
 
     /// Alone a clock rests on nothing but itself, and the system's may be set right meanwhile.

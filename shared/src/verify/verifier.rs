@@ -8,12 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::anchors::Anchors;
 use crate::cert::{CertError, Facts, NodeCert, Usage};
 use crate::feed::{ChainIds, Feed, FeedError, LeafIds, Mark, News, RevocationSet, Status, Update};
 use crate::id::sha256_of;
+use crate::limits::CALENDAR_DOUBT_MS_MAX;
 use crate::name::NodeName;
 use crate::presence::SignedPresence;
 use crate::refusal::{Code, Refusal};
@@ -66,6 +68,22 @@ pub struct VerifierError;
 pub struct Verifier {
     ground: RwLock<Arc<Ground>>,
     revoked: RwLock<RevocationSet>,
+    doubt: Doubt,
+}
+
+/// How wrong the calendar may be, in ms each way: what may still be good is not refused.
+#[derive(Debug, Default)]
+struct Doubt {
+    earlier: AtomicI64,
+    later: AtomicI64,
+}
+
+impl Doubt {
+    /// The earliest and the latest that it may be when the calendar shows `now`.
+    fn around(&self, now: Timestamp) -> [Timestamp; 2] {
+        let by = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms));
+        [by(-self.earlier.load(Ordering::Relaxed)), by(self.later.load(Ordering::Relaxed))]
+    }
 }
 
 /// The roots, and what was verified under them: costly to find out, the same for everybody.
@@ -115,7 +133,8 @@ impl Verifier {
     /// A verifier for these roots and this set.
     #[must_use]
     pub fn with_set(anchors: Anchors, set: RevocationSet) -> Self {
-        Self { ground: RwLock::new(Arc::new(Ground::new(anchors))), revoked: RwLock::new(set) }
+        let ground = RwLock::new(Arc::new(Ground::new(anchors)));
+        Self { ground, revoked: RwLock::new(set), doubt: Doubt::default() }
     }
 
     /// A verifier with the same roots and a set of its own, that shares what is verified: for many
@@ -124,7 +143,8 @@ impl Verifier {
     /// # Errors
     /// [`VerifierError`].
     pub fn sibling(&self) -> Result<Self, VerifierError> {
-        Ok(Self { ground: RwLock::new(self.ground()?), revoked: RwLock::default() })
+        let ground = RwLock::new(self.ground()?);
+        Ok(Self { ground, revoked: RwLock::default(), doubt: Doubt::default() })
     }
 
     /// The roots as they stand.
@@ -146,6 +166,15 @@ impl Verifier {
     pub fn replace_anchors(&self, anchors: Anchors) -> Result<(), VerifierError> {
         *self.ground.write().map_err(|_| VerifierError)? = Arc::new(Ground::new(anchors));
         Ok(())
+    }
+
+    /// Notes how wrong the times may be by which it is asked to judge: from now on ends are compared
+    /// with the earliest that it may be then, and beginnings with the latest. More than
+    /// [`CALENDAR_DOUBT_MS_MAX`] is no error of a clock but ignorance, and counts as that much.
+    pub fn doubt(&self, earlier_ms: i64, later_ms: i64) {
+        let bounded = |ms: i64| ms.clamp(0, CALENDAR_DOUBT_MS_MAX);
+        self.doubt.earlier.store(bounded(earlier_ms), Ordering::Relaxed);
+        self.doubt.later.store(bounded(later_ms), Ordering::Relaxed);
     }
 
     /// Judges a chain (leaf first), as DER.
@@ -177,11 +206,12 @@ impl Verifier {
     /// # Errors
     /// `revoked`, `suspended`, `expired` or `not-yet-valid`.
     pub fn recheck(&self, member: &Member, now: Timestamp) -> Result<(), Refusal> {
-        if now > member.not_after {
+        let [earliest, latest] = self.doubt.around(now);
+        if earliest > member.not_after {
             let detail = format!("its certificate ended at {}", member.not_after);
             return Err(Refusal::new(Code::Expired, detail));
         }
-        if now < member.not_before {
+        if latest < member.not_before {
             let detail = format!("its certificate begins at {}", member.not_before);
             return Err(Refusal::new(Code::NotYetValid, detail));
         }
@@ -241,7 +271,7 @@ impl Verifier {
         if let Some(member) = known.filter(|member| member.cert.allows(usage)) {
             return Ok(member);
         }
-        let member = Arc::new(build(anchors, chain, usage, now)?);
+        let member = Arc::new(build(anchors, chain, usage, self.doubt.around(now), now)?);
         let mut paths = ground.paths.lock().map_err(|_| broken(&VerifierError))?;
         if paths.len() >= PATHS_MAX {
             paths.clear();
@@ -255,6 +285,7 @@ fn build(
     anchors: &Anchors,
     chain: &[&[u8]],
     usage: Usage,
+    [earliest, latest]: [Timestamp; 2],
     now: Timestamp,
 ) -> Result<Member, Refusal> {
     let Some((leaf, above)) = chain.split_first() else {
@@ -272,7 +303,9 @@ fn build(
     let facts = Facts::read(leaf).map_err(refused)?;
     let issuer_dn = facts.issuer_dn.clone();
     let cert = NodeCert::from_facts(facts).map_err(refused)?;
-    let path = anchors.path(&cert, issuer_dn, above, usage, now)?;
+    // Of the times that it may be, the one nearest to the leaf's life: its issuers' are longer.
+    let at = now.max(cert.not_before.min(latest)).min(cert.not_after.max(earliest));
+    let path = anchors.path(&cert, issuer_dn, above, usage, at)?;
     if cert.network != *anchors.network() {
         let detail = format!("it belongs to {}, not to {}", cert.network, anchors.network());
         return Err(Refusal::new(Code::WrongNetwork, detail));
