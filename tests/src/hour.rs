@@ -47,6 +47,7 @@ struct Shared {
     verdicts: Mutex<Vec<Verdict>>,
     ahead_ns: AtomicI64,
     name: Mutex<[u8; 4]>,
+    is_silent: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -95,6 +96,7 @@ impl Hour {
             verdicts: Mutex::default(),
             ahead_ns: AtomicI64::new(0),
             name: Mutex::new(*b"TEST"),
+            is_silent: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         });
         let udp = UdpSocket::bind((address, 0)).unwrap();
@@ -141,6 +143,11 @@ impl Hour {
     /// Turns the clock: from now on it is ahead by so much.
     pub fn turn(&self, ahead_ns: i64) {
         self.shared.ahead_ns.store(ahead_ns, Ordering::Relaxed);
+    }
+
+    /// From now on it answers no question about the time, or all of them again.
+    pub fn hush(&self, is_silent: bool) {
+        self.shared.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
     /// Takes the time away from whoever has this fingerprint.
@@ -221,7 +228,7 @@ fn answer_all(socket: &UdpSocket, shared: &Shared, settings: Settings) {
         let ring = lock(&shared.ring);
         let verdict = server.handle(&asked, &clock, &ring, &mut &*shared, &mut out);
         drop(ring);
-        if !verdict.is_empty() {
+        if !verdict.is_empty() && !shared.is_silent.load(Ordering::Relaxed) {
             socket.send_to(&out[..verdict.len()], from).unwrap();
         }
         lock(&shared.verdicts).push(verdict);

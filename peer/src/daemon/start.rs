@@ -143,6 +143,7 @@ impl Daemon {
         let boxes = (Arc::clone(&inbox), outbox);
         let endpoint = parts.endpoint(&bundle, &mqtt, &node, state.boot(), clock.clone()).await?;
         let kept = time::keep(works, &bundle, &node, &parts.dialler, &stop, &mut savers)?;
+        let timing = Timing::new(kept.clone()).shut(&bundle, &mut node);
         let teller = time::tell(&bundle, told_at, &kept, &parts.listener, clock.clone()).await?;
         let doors = (endpoint.clone(), kept.clone(), teller);
         let desk = Desk::new(&bundle, &state, parts.news.clone(), boxes, doors, stop.clone());
@@ -175,7 +176,7 @@ impl Daemon {
             traffic: BTreeMap::new(),
             pinged: BTreeMap::new(),
             mqtt: endpoint,
-            timing: Timing::new(kept),
+            timing,
             listening: listening::told(listening),
             since,
         };

@@ -13,6 +13,7 @@ use peer_core::{Event, Node};
 use shared::time::{Now, Tick};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::{info, warn};
 
 use super::control::Desk;
 use super::driver::Driver;
@@ -89,12 +90,23 @@ pub(super) struct Timing {
     pub(super) sayings: Sayings,
     told: Roll,
     next: Tick,
+    shut: bool,
 }
 
 impl Timing {
     pub(super) fn new(kept: Kept) -> Self {
-        let (sayings, told, next) = Default::default();
-        Self { kept, sayings, told, next }
+        let (sayings, told, next, shut) = Default::default();
+        Self { kept, sayings, told, next, shut }
+    }
+
+    /// On a floor alone the mesh stays shut, if somebody was named who may say what time it is.
+    pub(super) fn shut(mut self, bundle: &Bundle, node: &mut Node) -> Self {
+        self.shut = self.kept.is_cold() && !bundle.config.time.sources.is_empty();
+        if self.shut {
+            warn!("the mesh stays shut until a time source has said what time it is");
+            node.shut_until_time();
+        }
+        self
     }
 
     /// Other sources may stand in `node.yaml` now.
@@ -133,6 +145,11 @@ impl<F: Fabric> Driver<F> {
     pub(super) fn look_at_roll(&mut self, now: Now) {
         if self.timing.next <= now.tick {
             self.tell_roll(false, now);
+        }
+        if self.timing.shut && !self.timing.kept.is_cold() {
+            self.timing.shut = false;
+            info!("the time is known: every chain is judged again, and the mesh is open");
+            self.node.open_with_time(now);
         }
     }
 }

@@ -107,6 +107,12 @@ impl Kept {
         self.shown.reading()
     }
 
+    /// Whether nothing but a floor is known of the time.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.shown.cold().is_some()
+    }
+
     /// What this process takes for the time now.
     #[must_use]
     pub fn wall(&self) -> Timestamp {

@@ -168,8 +168,8 @@ impl Verifier {
         Ok(())
     }
 
-    /// Notes how wrong the times may be by which it is asked to judge: from now on ends are compared
-    /// with the earliest that it may be then, and beginnings with the latest. More than
+    /// Notes how wrong the times may be by which it is asked to judge: from now on ends are
+    /// compared with the earliest that it may be then, and beginnings with the latest. More than
     /// [`CALENDAR_DOUBT_MS_MAX`] is no error of a clock but ignorance, and counts as that much.
     pub fn doubt(&self, earlier_ms: i64, later_ms: i64) {
         let bounded = |ms: i64| ms.clamp(0, CALENDAR_DOUBT_MS_MAX);

@@ -142,6 +142,7 @@ impl Node {
             self.may_begin(member, now)?;
         }
         self.refuse_if_stale(member, now)?;
+        self.refuse_if_shut(member)?;
         let (presence, own) = (&signed.presence, &self.settings.node);
         let (era, until) = (self.era, member.not_after);
         let is_newer = |old: &Link| old.era < era || old.member.not_after < until;

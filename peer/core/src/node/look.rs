@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// A link lives no longer than its certificate, and never with a barred one.
-    fn look_at_dates(&mut self, now: Now) {
+    pub(super) fn look_at_dates(&mut self, now: Now) {
         let judged: Vec<(LinkId, Refusal)> = self
             .links
             .iter()
@@ -77,6 +77,11 @@ impl Node {
         if let Some(past) = self.staleness.news(head, now) {
             self.tell(Event::FeedStale { past });
         }
+    }
+
+    /// Changes what a stale feed means.
+    pub const fn set_refuse_when_stale(&mut self, refuse: bool) {
+        self.settings.refuse_when_stale = refuse;
     }
 
     /// Whether the feed is past the time by which it should have been signed again.

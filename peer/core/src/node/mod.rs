@@ -154,6 +154,8 @@ pub struct Node {
     presence_due: Tick,
     look_due: Tick,
     staleness: Staleness,
+    /// Nothing but a floor is known of the time, and somebody is asked for it.
+    shut: bool,
     barred: bool,
     /// Nobody is dialled while our feed is stale and we are told to refuse then.
     dials_held: bool,
@@ -222,6 +224,7 @@ impl Node {
             presence_due: now.tick,
             look_due: now.tick,
             staleness: Staleness::default(),
+            shut: false,
             barred: false,
             dials_held: false,
             actions: VecDeque::new(),
@@ -317,11 +320,6 @@ impl Node {
         self.sign_presence(now)?;
         self.announce(now);
         Ok(())
-    }
-
-    /// Changes what a stale feed means.
-    pub const fn set_refuse_when_stale(&mut self, refuse: bool) {
-        self.settings.refuse_when_stale = refuse;
     }
 
     /// A link ended, by whatever; a link that [`Action::End`] ended need not be told.

@@ -185,7 +185,10 @@ impl Node {
     /// Whether we may dial a node, as far as its certificate is known.
     pub(super) fn may_dial(&self, node: &NodeName) -> bool {
         let known = self.directory.signed(node);
-        known.is_none_or(|known| self.may_connect(&known.member, Direction::Out).is_ok())
+        known.is_none_or(|known| {
+            let may = self.may_connect(&known.member, Direction::Out);
+            may.and_then(|()| self.refuse_if_shut(&known.member)).is_ok()
+        })
     }
 
     /// Whether we may send a node messages, as far as its certificate is known.

@@ -4,13 +4,45 @@ use std::collections::BTreeMap;
 
 use shared::name::NodeName;
 use shared::policy::Request;
+use shared::refusal::{Code, Refusal};
+use shared::time::Now;
+use shared::verify::Member;
 
 use super::Node;
+use crate::links::is_authority;
 
 /// The role that lets a certificate vouch for outside time.
 const TIME_ROOT: &str = "time-root";
 
 impl Node {
+    /// Shuts the mesh towards everybody who may not vouch for the time, while only a floor is known
+    /// of it; before anybody is linked.
+    pub const fn shut_until_time(&mut self) {
+        self.shut = true;
+    }
+
+    /// Opens it: every chain that was judged by the floor is judged again, and who was refused is
+    /// dialled at once.
+    pub fn open_with_time(&mut self, now: Now) {
+        if !std::mem::take(&mut self.shut) {
+            return;
+        }
+        self.look_at_dates(now);
+        for node in self.dialling.names() {
+            self.dialling.encourage(&node, now.tick);
+        }
+    }
+
+    /// While the mesh is shut only those are let in who may say what time it is, and the authority.
+    pub(super) fn refuse_if_shut(&self, member: &Member) -> Result<(), Refusal> {
+        let vouches = member.cert.attributes.has_role(TIME_ROOT) && self.is_let(member.node());
+        if !self.shut || vouches || is_authority(member) {
+            return Ok(());
+        }
+        let detail = "the time is not known here yet, and it has no role time-root";
+        Err(Refusal::new(Code::Policy, detail))
+    }
+
     /// Whether we may.
     #[must_use]
     pub fn is_time_root(&self) -> bool {
