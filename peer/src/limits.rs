@@ -188,6 +188,11 @@ pub const MQTT_READ_BYTES_MAX: usize = 64 * 1024;
 pub const MQTT_QUICK: Duration = Duration::from_micros(20);
 /// How many such reads make a stream of a burst.
 pub const MQTT_QUICK_READS: u32 = 32;
+/// How long what such a stream brings is gathered before it is read: a few dozen messages at the
+/// most that a client can write one by one, and no more than a slow wake-up takes.
+pub const MQTT_GATHER: Duration = Duration::from_micros(40);
+/// Reads of more bytes than this are gathered by the client itself.
+pub const MQTT_GATHER_BYTES: usize = 2048;
 /// How long an MQTT client may take no byte of what it is told: it may sleep for a while.
 pub const MQTT_WRITE: Duration = Duration::from_secs(30);
 /// Groups of rows that wait for the disk; what comes then gathers in the next.

@@ -19,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::limits::{
-    MQTT_QUICK, MQTT_QUICK_READS, MQTT_READ_BYTES_MAX, MQTT_READ_BYTES_MIN, MQTT_WRITE,
+    MQTT_GATHER, MQTT_GATHER_BYTES, MQTT_QUICK, MQTT_QUICK_READS, MQTT_READ_BYTES_MAX,
+    MQTT_READ_BYTES_MIN, MQTT_WRITE,
 };
 
 /// What is served: a client's connection, or our own end of another peer's.
@@ -163,13 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
                     continue;
                 }
             }
-            let read = self.poll_read(cx)?;
+            let gathers = self.pace.gathers(Instant::now);
+            let read = !gathers && self.poll_read(cx)?;
             let resumed = self.machine.resume(&mut self.inbound, cx.waker(), self.clock.now());
             if resumed {
                 continue;
             }
             // Those who were handed a message write it first, and its acknowledgement comes after.
-            if read && !self.was_full || !read && self.pace.is_quick() {
+            if gathers || read && !self.was_full || !read && self.pace.is_quick(Instant::now) {
                 return pin!(tokio::task::yield_now()).poll(cx).map(Ok);
             }
             if moved || read {
@@ -219,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Poll::Ready(Ok(length)) => {
-                self.pace.note();
+                self.pace.note(length, Instant::now());
                 self.was_full = length >= self.reading;
                 self.reading = if self.was_full { MQTT_READ_BYTES_MAX } else { self.reading };
                 self.machine.handle_bytes(&mut self.inbound, self.clock.now());
@@ -275,26 +277,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin, M: Machine> Connection<S, M> {
 }
 
 /// How fast reads follow each other: a client that writes each message by itself would otherwise
-/// wake this thread for each, and this thread each receiver.
+/// wake this thread for each, and this thread each receiver. From such a stream what comes is
+/// gathered for a moment, so that several messages are read, and told, at once.
 #[derive(Debug, Default)]
 struct Pace {
     quick: u32,
     last: Option<Instant>,
+    /// Bytes of the last read that was not gathered.
+    single: usize,
 }
 
 impl Pace {
-    /// Something was read.
-    fn note(&mut self) {
-        let now = Instant::now();
-        let quick = self.last.is_some_and(|last| now - last < MQTT_QUICK);
+    /// So much was read.
+    fn note(&mut self, length: usize, now: Instant) {
+        let before = self.last;
+        let within = |bound| before.is_some_and(|last| now - last < bound);
+        let quick = if self.is_stream() {
+            // Not worth it, if there was no second one.
+            length >= 2 * self.single && within(MQTT_GATHER + MQTT_QUICK)
+        } else {
+            self.single = length;
+            within(MQTT_QUICK)
+        };
         self.quick = if quick { self.quick.saturating_add(1) } else { self.quick / 2 };
         self.quick = self.quick.min(2 * MQTT_QUICK_READS);
         self.last = Some(now);
     }
 
+    /// Whether it is a stream of small writes.
+    const fn is_stream(&self) -> bool {
+        self.quick >= MQTT_QUICK_READS && self.single <= MQTT_GATHER_BYTES
+    }
+
+    /// Whether what comes is left to gather, rather than read.
+    fn gathers(&self, now: impl Fn() -> Instant) -> bool {
+        self.is_stream() && self.last.is_some_and(|last| now() - last < MQTT_GATHER)
+    }
+
     /// Whether the next is likely to come before sleep would.
-    fn is_quick(&self) -> bool {
-        let lately = || self.last.is_some_and(|last| last.elapsed() < MQTT_QUICK);
+    fn is_quick(&self, now: impl Fn() -> Instant) -> bool {
+        let bound = if self.is_stream() { MQTT_GATHER + MQTT_QUICK } else { MQTT_QUICK };
+        let lately = || self.last.is_some_and(|last| now() - last < bound);
         self.quick >= MQTT_QUICK_READS && lately()
     }
 }
@@ -314,6 +337,36 @@ async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), rest: &[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_writes_that_follow_each_other_are_gathered_as_long_as_it_is_worth_it() {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        let read = |pace: &mut Pace, now: &mut Instant, after: Duration, length| {
+            *now += after;
+            pace.note(length, *now);
+            (pace.gathers(|| *now), pace.is_quick(|| *now))
+        };
+        assert_eq!(read(&mut pace, &mut now, MQTT_QUICK, 66), (false, false));
+        for _ in 1..MQTT_QUICK_READS {
+            let looks = read(&mut pace, &mut now, MQTT_QUICK / 2, 66);
+            assert_eq!(looks, (false, false));
+        }
+        assert_eq!(read(&mut pace, &mut now, MQTT_QUICK / 2, 66), (true, true));
+        assert!(!pace.gathers(|| now + MQTT_GATHER) && pace.is_quick(|| now + MQTT_GATHER));
+        assert!(!pace.is_quick(|| now + MQTT_GATHER + MQTT_QUICK));
+        assert_eq!(read(&mut pace, &mut now, MQTT_GATHER, 10 * 66), (true, true));
+        // One message at a time is no stream.
+        while pace.is_stream() {
+            let _ = read(&mut pace, &mut now, MQTT_GATHER, 66);
+        }
+        assert_eq!(read(&mut pace, &mut now, MQTT_QUICK, 66), (false, false));
+        // What is written many at a time is looked for, and not kept waiting.
+        for _ in 0..2 * MQTT_QUICK_READS {
+            let _ = read(&mut pace, &mut now, MQTT_QUICK / 2, MQTT_GATHER_BYTES + 1);
+        }
+        assert_eq!((pace.gathers(|| now), pace.is_quick(|| now)), (false, true));
+    }
 
     /// Wants one thing, and counts how often it is looked at until it has it.
     struct Patient {
