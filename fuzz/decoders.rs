@@ -22,7 +22,7 @@ use shared::receipt::Receipt;
 use shared::shown::Shown;
 use shared::statement::{Topic, Unverified};
 use shared::time::Timestamp;
-use shared::wire::{Body, Unproven, split};
+use shared::wire::{Body, Kind, Unproven, split};
 
 mod hours;
 
@@ -113,6 +113,9 @@ pub(crate) fn frame(bytes: &[u8]) {
     while let Ok(Some((frame, used))) = split(rest) {
         if let Ok(body) = Body::parse(&frame) {
             black_box(body.to_frame());
+        }
+        if matches!(frame.kind, Kind::KeysAsk | Kind::Keys) {
+            keys(frame.payload);
         }
         rest = rest.get(used..).unwrap_or_default();
     }
@@ -212,8 +215,8 @@ pub(crate) fn mqtt(bytes: &[u8]) {
     }
 }
 
-/// What arrives at the clock's two ports, and what comes back: read without harm, and refused.
-pub(crate) fn nts(bytes: &[u8]) {
+/// What is said while keys are exchanged, at the port for it or over a link.
+fn keys(bytes: &[u8]) {
     let mut reader = records::Reader::default();
     if reader.take(bytes) == Ok(true) {
         if let Ok(request) = records::Request::read(&reader) {
@@ -221,6 +224,11 @@ pub(crate) fn nts(bytes: &[u8]) {
         }
         black_box(records::Grant::read(&reader).is_ok());
     }
+}
+
+/// What arrives at the clock's two ports, and what comes back: read without harm, and refused.
+pub(crate) fn nts(bytes: &[u8]) {
+    keys(bytes);
     if let Ok(ring) = Ring::from_octets(bytes) {
         assert_eq!(&ring.to_octets()[..], bytes, "a ring has one encoding");
     }

@@ -11,7 +11,7 @@ use shared::id::InstanceId;
 use shared::name::{NetworkName, NodeName};
 use shared::shown::Shown;
 use shared::wire::Body;
-use tests::chronyd::Chronyd;
+use tests::chronyd::{Asking, Chronyd};
 use tests::hour::Hour;
 use tests::judge::judge;
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
@@ -179,7 +179,13 @@ fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
     let mut hours = Vec::new();
     let mut sources = Vec::new();
     for (name, last, ahead_ns) in [("hub", 1, 0), ("eve", 2, S / 4), ("mallory", 3, S / 4)] {
-        let bundle = if name == "hub" { network.bundle(name) } else { network.enroll(name) };
+        // A role of nearly that name is another role.
+        if name == "mallory" {
+            network.ca("enroll mallory --out mallory.bundle --roles time-rot");
+        } else if name == "eve" {
+            let _ = network.enroll(name);
+        }
+        let bundle = network.bundle(name);
         let hour = Hour::open(at(last), &Credentials::of_bundle(&bundle), Settings::default());
         hour.turn(ahead_ns);
         hour.name(name);
@@ -201,6 +207,57 @@ fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
     let feed = network.path().join("mesh.feed");
     let _ = bob.ask("feed import", &[feed.to_str().unwrap()]).ended(0);
     wait_until("hub is no source any more", SOON, || mark(&bob, "hub").is_empty());
+}
+
+#[test]
+fn the_role_is_for_peers_and_has_one_name() {
+    let network = Network::new();
+    let app = network.try_ca("enroll meter --profile app --out meter.bundle --roles time-root");
+    assert!(app.ended(3).err.contains("the role time-root is for peers only"));
+    let shouted = network.try_ca("enroll hub --out hub.bundle --roles Time-Root");
+    assert!(shouted.ended(2).err.contains("only a-z, 0-9 and - are allowed"));
+    assert!(!network.bundle("meter").exists() && !network.bundle("hub").exists());
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+}
+
+/// Chrony and we ask the same four, and come to the same: three agree, and one is false.
+#[test]
+fn chrony_thinks_of_the_same_servers_as_we_do() {
+    let network = Network::new();
+    let honest: Option<Vec<Chronyd>> =
+        (5..=7).map(|last| Chronyd::start(network.path(), at(last), None)).collect();
+    let Some(honest) = honest else { return };
+    let (hour, lying) = liar(&network, 8, S / 4);
+    let mut servers: Vec<String> = honest.iter().map(Chronyd::address).collect();
+    servers.push(hour.time().to_string());
+    let Some(judge) = Asking::start(network.path(), &servers) else { return };
+    let named =
+        |(address, last): (&String, u8)| format!("{{address: \"{address}\", name: c-{last}}}");
+    let mut sources: Vec<String> = servers[..3].iter().zip(5..).map(named).collect();
+    sources.push(lying);
+    let bob = asking(&network, &sources);
+    wait_state(&bob, "synchronised");
+    let ours = || {
+        let marks = marks(&bob).into_iter().map(|(_, mark)| mark);
+        marks.map(|mark| is_followed(&mark)).collect::<Vec<_>>()
+    };
+    let theirs = || {
+        let (marks, nothing) = (judge.marks(), String::new());
+        let hosts = servers.iter().filter_map(|server| server.split(':').next());
+        hosts.map(|host| is_followed(marks.get(host).unwrap_or(&nothing))).collect::<Vec<_>>()
+    };
+    let verdict = vec![Some(true), Some(true), Some(true), Some(false)];
+    wait_until("we have a verdict", SOON, || ours() == verdict);
+    wait_until("chrony has the same", GATHERED, || theirs() == verdict);
+}
+
+/// Whether a source with this mark is followed; unknown, while it is not judged.
+fn is_followed(mark: &str) -> Option<bool> {
+    match mark {
+        "*" | "+" | "-" => Some(true),
+        "x" => Some(false),
+        _ => None,
+    }
 }
 
 /// A machine whose battery is dead shows a day on which a certificate that has ended was good.

@@ -3,8 +3,9 @@
 //!
 //! It runs with `-x` and, where there is `setpriv`, without the capability.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -83,6 +84,62 @@ impl Chronyd {
         question[0] = 0x23;
         door && socket.send_to(&question, (self.address, self.port)).is_ok()
             && socket.recv(&mut question).is_ok()
+    }
+}
+
+/// A chrony that asks others, ended by its own id; its client tells what it thinks of them.
+pub struct Asking {
+    child: Child,
+    client: PathBuf,
+    commands: u16,
+}
+
+impl Asking {
+    /// Starts one that asks these, `HOST:PORT` each. None, if there is no chrony.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(folder: &Path, servers: &[String]) -> Option<Self> {
+        let (program, client) = (judge(&["chronyd"])?, judge(&["chronyc"])?);
+        let (commands, _) = free_ports(Ipv4Addr::LOCALHOST);
+        let stem = folder.join("chrony-asking");
+        let server = |server: &String| {
+            let (host, port) = server.split_once(':').unwrap();
+            format!("server {host} port {port} iburst minpoll 0 maxpoll 1\n")
+        };
+        let servers: String = servers.iter().map(server).collect();
+        let text = format!(
+            "{servers}port 0\ncmdport {commands}\nbindcmdaddress 127.0.0.1\n\
+             bindcmdaddress /\npidfile {}.pid\n",
+            stem.display()
+        );
+        let conf = stem.with_extension("conf");
+        std::fs::write(&conf, text).unwrap();
+        let child = command(&program, &conf).arg("-d").spawn().unwrap();
+        Some(Self { child, client, commands })
+    }
+
+    /// How it marks each source, by the address: `*`, `+`, `-`, `x`, `~` or `?`.
+    ///
+    /// # Panics
+    /// If its client cannot be started.
+    #[must_use]
+    pub fn marks(&self) -> BTreeMap<String, String> {
+        let port = self.commands.to_string();
+        let mut client = Command::new(&self.client);
+        let said = client.args(["-h", "127.0.0.1", "-p", &port, "-n", "-c", "sources"]).output();
+        let said = String::from_utf8(said.unwrap().stdout).unwrap();
+        let columns = said.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let known = columns.filter(|columns| columns.len() > 2);
+        known.map(|columns| (columns[2].to_owned(), columns[1].to_owned())).collect()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

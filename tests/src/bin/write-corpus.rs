@@ -22,8 +22,8 @@ use shared::receipt::Receipt as SaidReceipt;
 use shared::shown::Shown;
 use shared::time::Timestamp;
 use shared::wire::{
-    Ack, Body, Broadcast, BroadcastId, Greeting, Hop, Item, Message, Number, Pack, Page, Post,
-    Priority, Receipt, Renewal, Spoken, Taken, Told, Trace, Verdict,
+    Ack, Body, Broadcast, BroadcastId, Greeting, Hop, Item, Kind, Message, Number, Pack, Page,
+    Post, Priority, Receipt, Renewal, Spoken, Taken, Told, Trace, Verdict, frame_into,
 };
 use tests::{Credentials, Network, raw, tree};
 
@@ -115,7 +115,15 @@ fn frames(greeting: Greeting) {
 fn conversations() {
     let talk = tests::talk::conversations();
     seed("mqtt", &talk.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    seed("nts", &hours::conversation().each_ref().map(Vec::as_slice));
+    let conversation = hours::conversation();
+    seed("nts", &conversation.each_ref().map(Vec::as_slice));
+    // The first two of it, over a link.
+    for (at, (kind, said)) in [Kind::KeysAsk, Kind::Keys].into_iter().zip(&conversation).enumerate()
+    {
+        let mut frame = Vec::new();
+        frame_into(&mut frame, kind, said).unwrap();
+        seed_at("frame", 60 + at, &frame);
+    }
 }
 
 /// What is said while a machine joins.
