@@ -209,6 +209,33 @@ fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
     wait_until("hub is no source any more", SOON, || mark(&bob, "hub").is_empty());
 }
 
+/// A server that takes no cookie, whenever it was given, and a way on which NTS is stripped: neither
+/// is believed, both are told, and whoever mends is heard again.
+#[test]
+fn who_takes_no_cookie_and_who_strips_nts_is_told_of() {
+    let network = Network::new();
+    let mut hours = Vec::new();
+    let mut sources = Vec::new();
+    for (name, last) in [("hub", 1), ("eve", 2)] {
+        network.ca(&format!("enroll {name} --out {name}.bundle --roles time-root"));
+        let own = Credentials::of_bundle(&network.bundle(name));
+        let hour = Hour::open(at(last), &own, Settings::default());
+        hour.name(name);
+        sources.push(format!("{{peer: {name}, address: \"{}\"}}", hour.exchange()));
+        hours.push(hour);
+    }
+    hours[0].strip(true);
+    hours[1].forget_always(true);
+    let bob = asking(&network, &sources);
+    wait_until("somebody strips", SOON, || has_event(&bob, "nts-strip"));
+    wait_until("it storms", GATHERED, || has_event(&bob, "nts-nak-storm"));
+    assert_ne!(status(&bob)["state"], "synchronised", "what was stripped was no answer");
+    assert!(bob.log().contains("hub answered a question with NTS without it"), "{}", bob.log());
+    assert!(bob.log().contains("eve has refused 8 cookies in a row"), "{}", bob.log());
+    hours[0].strip(false);
+    wait_until("the hub answers again", GATHERED, || mark(&bob, "hub") != "?");
+}
+
 #[test]
 fn the_role_is_for_peers_and_has_one_name() {
     let network = Network::new();

@@ -48,6 +48,8 @@ struct Shared {
     ahead_ns: AtomicI64,
     name: Mutex<[u8; 4]>,
     is_silent: AtomicBool,
+    is_forgetful: AtomicBool,
+    is_stripped: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -97,6 +99,8 @@ impl Hour {
             ahead_ns: AtomicI64::new(0),
             name: Mutex::new(*b"TEST"),
             is_silent: AtomicBool::new(false),
+            is_forgetful: AtomicBool::new(false),
+            is_stripped: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         });
         let udp = UdpSocket::bind((address, 0)).unwrap();
@@ -148,6 +152,16 @@ impl Hour {
     /// From now on it answers no question about the time, or all of them again.
     pub fn hush(&self, is_silent: bool) {
         self.shared.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// From now on no cookie opens, whenever it was given.
+    pub fn forget_always(&self, is_forgetful: bool) {
+        self.shared.is_forgetful.store(is_forgetful, Ordering::Relaxed);
+    }
+
+    /// From now on somebody on the way strips NTS from all answers, so that they look like NTP.
+    pub fn strip(&self, is_stripped: bool) {
+        self.shared.is_stripped.store(is_stripped, Ordering::Relaxed);
     }
 
     /// Takes the time away from whoever has this fingerprint.
@@ -225,11 +239,17 @@ fn answer_all(socket: &UdpSocket, shared: &Shared, settings: Settings) {
             now_s: wall_s(),
             now_ms: u64::try_from(begun.elapsed().as_millis()).unwrap(),
         };
+        if shared.is_forgetful.load(Ordering::Relaxed) {
+            let ring = Ring::new(wall_s(), &host::random::bytes().unwrap(), 1_000_000);
+            *lock(&shared.ring) = ring;
+        }
         let ring = lock(&shared.ring);
         let verdict = server.handle(&asked, &clock, &ring, &mut &*shared, &mut out);
         drop(ring);
         if !verdict.is_empty() && !shared.is_silent.load(Ordering::Relaxed) {
-            socket.send_to(&out[..verdict.len()], from).unwrap();
+            let stripped = shared.is_stripped.load(Ordering::Relaxed);
+            let len = if stripped { verdict.len().min(48) } else { verdict.len() };
+            socket.send_to(&out[..len], from).unwrap();
         }
         lock(&shared.verdicts).push(verdict);
     }

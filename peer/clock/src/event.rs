@@ -69,12 +69,12 @@ pub enum Event {
         floor: Utc,
     },
     /// A server refuses cookies again and again.
-    #[error("{source_id} has refused {naks} cookies within a minute")]
+    #[error("{source_id} has refused {naks} cookies in a row")]
     NakStorm {
         /// Who.
         source_id: SourceId,
         /// How many.
-        naks: usize,
+        naks: u32,
     },
     /// A plain answer to an authenticated question: somebody strips NTS.
     #[error("{source_id} answered a question with NTS without it")]

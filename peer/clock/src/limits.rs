@@ -113,10 +113,10 @@ pub const STEADY_NS: u64 = 120 * S;
 /// How long nobody is accused after the clock was asked to move by a millisecond, in ns: others are
 /// moved too, and 500 ppm take four minutes for what is not stepped.
 pub const CALM_NS: u64 = 600 * S;
-/// NAKs in the window that are a storm: eight cookies lost are one restart, twice that is not.
-pub const NAKS: usize = 16;
-/// That window, in ns.
-pub const NAKS_NS: u64 = 60 * S;
+/// NAKs without an answer between them that are a storm: a ring that was lost costs one or two,
+/// until new keys are there, and a whole jar of cookies that opens nothing is no such accident.
+/// Counted in a row and not in a time, because a source is asked at intervals from 4 to 1024 s.
+pub const NAKS: u32 = 8;
 /// How far the system clock may jump against the count of nanoseconds, in ns, before it is told.
 pub const SYSTEM_JUMP_NS: u64 = S;
 

@@ -403,7 +403,7 @@ impl Keeping {
         if self.seats.get(from).is_none_or(|seat| seat.barred) {
             return;
         }
-        (0..naks).for_each(|_| self.keeper.handle_nak(from, now()));
+        (0..naks).for_each(|_| self.keeper.handle_nak(from));
         (0..strips.min(1)).for_each(|_| self.keeper.handle_strip(from));
         let Some(sample) = sample else { return };
         let (exchange, told) = self.read(from, &sample);

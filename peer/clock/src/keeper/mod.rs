@@ -159,8 +159,8 @@ impl Keeper {
     }
 
     /// Notes that a server refused a cookie.
-    pub fn handle_nak(&mut self, from: &SourceId, now: Mono) {
-        if let Some(naks) = self.table.nak(from, now).filter(|naks| *naks == NAKS) {
+    pub fn handle_nak(&mut self, from: &SourceId) {
+        if let Some(naks) = self.table.nak(from).filter(|naks| *naks == NAKS) {
             self.tell(Event::NakStorm { source_id: from.clone(), naks });
         }
     }

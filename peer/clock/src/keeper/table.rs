@@ -2,12 +2,12 @@
 //!
 //! **Invariant:** who is neither a member nor configured is not in it, once that was said.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::Members;
 use crate::face::Reading;
 use crate::interval::Interval;
-use crate::limits::{MISSES, NAKS, NAKS_NS, SOURCES_MAX};
+use crate::limits::{MISSES, SOURCES_MAX};
 use crate::measure::{Root, Sample, SourceId};
 use crate::moment::Mono;
 use crate::select::{Candidate, Mark, Standing, Verdict};
@@ -43,7 +43,7 @@ struct Entry {
     accused: bool,
     barred: bool,
     stripped: bool,
-    naks: VecDeque<Mono>,
+    naks: u32,
 }
 
 #[derive(Debug)]
@@ -77,21 +77,16 @@ impl Table {
         if entry.source.take(sample) {
             entry.misses = 0;
         }
+        entry.naks = 0;
         entry.fresh = true;
         true
     }
 
-    /// Notes a refused cookie and counts those of the window; none are counted of a stranger.
-    pub(super) fn nak(&mut self, from: &SourceId, now: Mono) -> Option<usize> {
+    /// Notes a refused cookie and counts those since the last answer; none of a stranger.
+    pub(super) fn nak(&mut self, from: &SourceId) -> Option<u32> {
         let naks = &mut self.entries.get_mut(from)?.naks;
-        while naks.front().is_some_and(|first| now.ns_since(*first) > NAKS_NS) {
-            naks.pop_front();
-        }
-        if naks.len() > NAKS {
-            naks.pop_front();
-        }
-        naks.push_back(now);
-        Some(naks.len())
+        *naks = naks.saturating_add(1);
+        Some(*naks)
     }
 
     /// Notes a stripped answer; whether it is the first of this source.
@@ -214,7 +209,7 @@ impl Entry {
             accused: false,
             barred: false,
             stripped: false,
-            naks: VecDeque::new(),
+            naks: 0,
         }
     }
 }
