@@ -209,8 +209,8 @@ fn two_liars_lead_when_anybody_has_a_vote_and_not_when_the_role_decides() {
     wait_until("hub is no source any more", SOON, || mark(&bob, "hub").is_empty());
 }
 
-/// A server that takes no cookie, whenever it was given, and a way on which NTS is stripped: neither
-/// is believed, both are told, and whoever mends is heard again.
+/// A server that takes no cookie, whenever it was given, and a way on which NTS is stripped:
+/// neither is believed, both are told, and whoever mends is heard again.
 #[test]
 fn who_takes_no_cookie_and_who_strips_nts_is_told_of() {
     let network = Network::new();
