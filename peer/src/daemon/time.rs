@@ -20,7 +20,7 @@ use super::driver::Driver;
 use super::fabric::Fabric;
 use super::shown::Sayings;
 use crate::bundle::Bundle;
-use crate::config::TimeDoors;
+use crate::config::{Source, TimeDoors, Way};
 use crate::control::metrics::Metric;
 use crate::control::time::{TimeAsk, TimeReply};
 use crate::control::{Replier, Reply};
@@ -99,9 +99,12 @@ impl Timing {
         Self { kept, sayings, told, next, shut }
     }
 
-    /// On a floor alone the mesh stays shut, if somebody was named who may say what time it is.
+    /// On a floor alone the mesh stays shut, if somebody was named who says what time it is without
+    /// being linked: a link with a root needs its certificate to have begun by the floor, and what
+    /// raises the floor may have to come over other links.
     pub(super) fn shut(mut self, bundle: &Bundle, node: &mut Node) -> Self {
-        self.shut = self.kept.is_cold() && !bundle.config.time.sources.is_empty();
+        let asked_directly = |source: &Source| !matches!(source.way, Way::Linked(_));
+        self.shut = self.kept.is_cold() && bundle.config.time.sources.iter().any(asked_directly);
         if self.shut {
             warn!("the mesh stays shut until a time source has said what time it is");
             node.shut_until_time();

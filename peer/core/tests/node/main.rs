@@ -9,6 +9,7 @@
 
 mod broadcast;
 mod carried;
+mod dead_clock;
 mod newcomers;
 mod petitions;
 mod relay;
