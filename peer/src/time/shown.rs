@@ -264,5 +264,15 @@ mod tests {
         assert_eq!(works.keeper.reading(later).state, State::Mesh);
         assert!(!works.shown.has_company.load(Ordering::Relaxed));
         assert!((works.shown.wall().ms() - host::clock::wall().ms()).abs() < 60_000);
+
+        // With others it knows how wrong it may be: rounded up, and never negative.
+        works.shown.has_company.store(true, Ordering::Relaxed);
+        let best = works.shown.reading().best;
+        let (earliest, latest) = (best.plus_ns(-3_000_000_000), best.plus_ns(60_000_000_000));
+        let [earlier, later] = works.shown.doubt_ms(&Dates::Known { earliest, latest });
+        assert!((3_000..4_000).contains(&earlier), "{earlier}");
+        assert!((59_000..=60_000).contains(&later), "{later}");
+        let [earlier, _] = works.shown.doubt_ms(&Dates::Known { earliest: latest, latest });
+        assert_eq!(earlier, 0);
     }
 }
