@@ -285,8 +285,8 @@ pub const TIME_QUERIES: u32 = 4;
 pub const TIME_QUERY_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of the file with the keys of the cookies: eight have 378.
 pub const NTS_RING_BYTES_MAX: usize = 1024;
-/// Questions about the time that are answered before others have their turn: 0.3 ms of one core.
-pub const TIME_QUESTIONS_IN_ROW: usize = 32;
+/// Questions about the time that are taken from the kernel at once; more hardly ever wait.
+pub const TIME_BATCH: usize = 16;
 /// How old a kernel's stamp may be that is believed, in ns: a question that waited longer says
 /// nothing about the time, and a clock that was set meanwhile says it of the stamp.
 pub const TIME_STAMP_AGE_NS_MAX: u64 = 1_000_000_000;

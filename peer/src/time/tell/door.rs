@@ -6,31 +6,38 @@
 //! whichever the routes prefer, and the client throws such an answer away.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::libc::{in_pktinfo, in6_pktinfo};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
+    recvmmsg, sendmsg, setsockopt, sockopt,
 };
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use nts::limits::DATAGRAM_BYTES_MAX;
+
+use crate::limits::TIME_BATCH;
 
 /// Octets for what the kernel says of a datagram: a stamp and an address need 88.
-const CONTROL_BYTES: usize = 256;
+const CONTROL_BYTES: usize = 128;
+/// One more than is read, so that a longer one shows.
+const ROOM_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 
 /// A socket that is bound.
 pub(super) struct Door {
     socket: UdpSocket,
-    control: Vec<u8>,
+    rooms: Vec<u8>,
+    heard: Vec<Heard>,
 }
 
 /// A datagram.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heard {
-    /// Octets of it in the caller's room.
-    pub(super) len: usize,
+    room: usize,
+    len: usize,
     /// Whose.
     pub(super) from: SocketAddr,
     /// When the kernel saw it, by the system's clock, in ns since 1970.
@@ -52,14 +59,18 @@ impl Door {
     /// # Errors
     /// What the system says.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
-        Ok(Self { socket: UdpSocket::from_std(socket)?, control: vec![0; CONTROL_BYTES] })
+        Ok(Self {
+            socket,
+            rooms: vec![0; TIME_BATCH * ROOM_BYTES],
+            heard: Vec::with_capacity(TIME_BATCH),
+        })
     }
 
     /// Where it is bound.
@@ -70,30 +81,47 @@ impl Door {
         self.socket.local_addr()
     }
 
-    /// Waits until there is a datagram.
+    /// Waits until there is a datagram, which gives `true`, or until the other end of `end` is
+    /// closed.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    pub(super) fn wait(&self, end: &UnixStream) -> io::Result<bool> {
+        let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut both = [watch(self.socket.as_fd()), watch(end.as_fd())];
+        match poll(&mut both, PollTimeout::NONE) {
+            Ok(_) => {
+                let [_, end] = both;
+                Ok(end.any() != Some(true))
+            }
+            Err(Errno::EINTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Takes a datagram that is there.
+    /// Takes the datagrams that are there, at most [`TIME_BATCH`].
     ///
     /// # Errors
     /// `WouldBlock` if there is none.
-    pub(super) fn receive(&mut self, room: &mut [u8]) -> io::Result<Heard> {
-        let Self { socket, control } = self;
-        socket.try_io(Interest::READABLE, || {
-            let (mut room, flags) = ([IoSliceMut::new(room)], MsgFlags::empty());
-            let fd = socket.as_raw_fd();
-            let message = recvmsg::<SockaddrStorage>(fd, &mut room, Some(control), flags)?;
-            let from = message.address.as_ref().and_then(address_of);
-            let from = from.ok_or(io::ErrorKind::InvalidData)?;
-            let mut heard = Heard { len: message.bytes, from, at_ns: None, asked: Asked::Unknown };
-            message.cmsgs()?.for_each(|said| heard.note(&said));
-            Ok(heard)
-        })
+    pub(super) fn receive(&mut self) -> io::Result<()> {
+        let Self { socket, rooms, heard } = self;
+        heard.clear();
+        let mut rooms = rooms.chunks_exact_mut(ROOM_BYTES);
+        let mut slices: [_; TIME_BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+        // Made anew: the kernel shortens the room for what it says to what it said last.
+        let control = Some(Vec::with_capacity(CONTROL_BYTES));
+        let mut all = MultiHeaders::<SockaddrStorage>::preallocate(TIME_BATCH, control);
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+        let messages = recvmmsg(fd, &mut all, slices.iter_mut(), flags, None)?;
+        heard.extend(messages.enumerate().filter_map(|(room, said)| Heard::of(room, &said)));
+        Ok(())
+    }
+
+    /// What was taken, and its octets.
+    pub(super) fn heard(&self) -> impl Iterator<Item = (&Heard, &[u8])> {
+        let octets = |heard: &Heard| self.rooms.get(heard.room * ROOM_BYTES..)?.get(..heard.len);
+        self.heard.iter().map(move |heard| (heard, octets(heard).unwrap_or_default()))
     }
 
     /// Answers; whatever does not leave at once is lost, as any datagram may be.
@@ -104,15 +132,20 @@ impl Door {
             Asked::V6(info) => Some(ControlMessage::Ipv6PacketInfo(info)),
             Asked::Unknown => None,
         };
-        self.socket.try_io(Interest::WRITABLE, || {
-            let fd = self.socket.as_raw_fd();
-            sendmsg(fd, &answer, said.as_slice(), MsgFlags::empty(), Some(&to))?;
-            Ok(())
-        })
+        let fd = self.socket.as_raw_fd();
+        sendmsg(fd, &answer, said.as_slice(), MsgFlags::empty(), Some(&to))?;
+        Ok(())
     }
 }
 
 impl Heard {
+    fn of(room: usize, message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Self> {
+        let from = message.address.as_ref().and_then(address_of)?;
+        let mut heard = Self { room, len: message.bytes, from, at_ns: None, asked: Asked::Unknown };
+        message.cmsgs().ok()?.for_each(|said| heard.note(&said));
+        Some(heard)
+    }
+
     fn note(&mut self, said: &ControlMessageOwned) {
         match said {
             ControlMessageOwned::ScmTimestampns(at) => {
@@ -141,33 +174,64 @@ mod tests {
 
     use super::*;
 
-    async fn echo(bound: &str, asked: &str) {
+    fn echo(bound: &str, asked: &str) {
         let mut door = Door::bind(bound.parse().unwrap()).unwrap();
         let port = door.address().unwrap().port();
         let client = Plain::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         // A connected socket hears nobody but whom it asked.
         client.connect((asked, port)).unwrap();
+        let (end, _open) = UnixStream::pair().unwrap();
         let before = host::clock::wall_ns();
         client.send(b"question").unwrap();
-        let mut room = [0; 64];
-        let heard = loop {
-            door.readable().await.unwrap();
-            match door.receive(&mut room) {
-                Ok(heard) => break heard,
+        let (heard, octets) = loop {
+            assert!(door.wait(&end).unwrap());
+            match door.receive() {
+                Ok(()) => break door.heard().next().unwrap(),
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         };
-        assert_eq!((heard.len, heard.from.port()), (8, client.local_addr().unwrap().port()));
+        assert_eq!(octets, b"question");
+        assert_eq!(heard.from.port(), client.local_addr().unwrap().port());
         assert!((before..=host::clock::wall_ns()).contains(&heard.at_ns.unwrap()));
-        door.answer(&heard, b"answer").unwrap();
-        assert_eq!(client.recv(&mut room).unwrap(), 6);
+        door.answer(heard, b"answer").unwrap();
+        assert_eq!(client.recv(&mut [0; 64]).unwrap(), 6);
     }
 
-    #[tokio::test]
-    async fn an_answer_comes_from_the_address_that_was_asked() {
-        echo("127.0.0.1:0", "127.0.0.1").await;
-        echo("0.0.0.0:0", "127.0.0.7").await;
-        echo("[::]:0", "127.0.0.7").await;
+    #[test]
+    fn an_answer_comes_from_the_address_that_was_asked() {
+        echo("127.0.0.1:0", "127.0.0.1");
+        echo("0.0.0.0:0", "127.0.0.7");
+        echo("[::]:0", "127.0.0.7");
+    }
+
+    #[test]
+    fn each_of_many_is_told_apart_and_a_longer_one_shows() {
+        let mut door = Door::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = Plain::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.connect(door.address().unwrap()).unwrap();
+        let lengths: Vec<usize> = (0..3 * TIME_BATCH).map(|n| n * 7 % 90).collect();
+        for (n, length) in lengths.iter().enumerate() {
+            client.send(&vec![u8::try_from(n).unwrap(); *length]).unwrap();
+        }
+        client.send(&[9; 2 * ROOM_BYTES]).unwrap();
+        let (end, open) = UnixStream::pair().unwrap();
+        let mut all = Vec::new();
+        while all.len() <= lengths.len() {
+            assert!(door.wait(&end).unwrap());
+            if door.receive().is_ok() {
+                assert!(door.heard().count() <= TIME_BATCH);
+                assert!(door.heard().all(|(heard, _)| heard.at_ns.is_some()));
+                all.extend(door.heard().map(|(_, octets)| octets.to_vec()));
+            }
+        }
+        assert_eq!(all.pop().unwrap().len(), ROOM_BYTES, "longer than is read");
+        for (n, (octets, length)) in all.iter().zip(&lengths).enumerate() {
+            assert_eq!(*octets, vec![u8::try_from(n).unwrap(); *length]);
+        }
+        assert_eq!(door.receive().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(door.heard().count(), 0);
+        drop(open);
+        assert!(!door.wait(&end).unwrap(), "it ends");
     }
 }

@@ -40,6 +40,7 @@ use door::Door;
 use face::Face;
 use figures::Figures;
 use ring::KeptRing;
+use serve::Serving;
 
 /// How often it is looked whether the cookies need another key.
 const LOOK: Duration = Duration::from_secs(60);
@@ -66,6 +67,7 @@ pub(crate) struct Opening<'o> {
 pub(crate) struct Teller {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
+    _serving: Serving,
 }
 
 /// What its doors share.
@@ -116,17 +118,16 @@ impl Teller {
         let settings = Settings { plain, rate: Some(Rate::default()) };
         let server = Server::new(settings, u64::from_be_bytes(host::random::bytes()?));
         tracing::info!("ntp listens on {told_at}");
-        let mut tasks = vec![
-            tokio::spawn(serve::serve(door, server, Arc::clone(&shared))),
-            tokio::spawn(look(Arc::clone(&shared))),
-        ];
+        let serving = Serving::start(door, server, Arc::clone(&shared))
+            .map_err(|error| Fault::failed(format!("no thread to tell the time with: {error}")))?;
+        let mut tasks = vec![tokio::spawn(look(Arc::clone(&shared)))];
         if let Some(ke) = config.ke {
             let listener = TcpListener::bind(ke).await.map_err(|error| taken(ke, &error))?;
             let at = listener.local_addr().map_err(|error| taken(ke, &error))?;
             tracing::info!("nts-ke listens on {at}");
             tasks.push(tokio::spawn(exchange::accept(listener, Arc::clone(&shared))));
         }
-        Ok(Some(Self { shared, tasks }))
+        Ok(Some(Self { shared, tasks, _serving: serving }))
     }
 
     /// The answer to a member who asks for keys over its link.

@@ -1,6 +1,9 @@
 //! Answers who asks for the time, one datagram after the other.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use clock::keeper::Served;
 use clock::measure;
@@ -8,34 +11,68 @@ use nts::Fingerprint;
 use nts::limits::DATAGRAM_BYTES_MAX;
 use nts::ntp::{Leap, ReferenceId, Span, Stamp};
 use nts::server::{Asked, Host, Reading, Server};
-use tokio::task::yield_now;
 
 use super::Shared;
 use super::door::{Door, Heard};
 use super::face::Hand;
-use crate::limits::{TIME_QUESTIONS_IN_ROW, TIME_STAMP_AGE_NS_MAX};
+use crate::limits::TIME_STAMP_AGE_NS_MAX;
 
 /// How finely the clock can be read, as a power of two of seconds: a quarter of a microsecond.
 const PRECISION: i8 = -22;
 
-/// Answers until the daemon ends.
-pub(super) async fn serve(mut door: Door, mut server: Server, shared: Arc<Shared>) {
-    let mut room = vec![0; DATAGRAM_BYTES_MAX + 1];
+/// The thread that answers; it ends when this goes.
+///
+/// A thread of its own: among the runtime's others, one of them waits for datagrams while another
+/// answers, and each question wakes both.
+pub(super) struct Serving {
+    end: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Begins to answer.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(door: Door, server: Server, shared: Arc<Shared>) -> io::Result<Self> {
+        let (end, ended) = UnixStream::pair()?;
+        let thread = std::thread::Builder::new()
+            .name("time".to_owned())
+            .spawn(move || serve(door, server, &shared, &ended))?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
+    /// Waits for the thread, which finishes the questions it has.
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut door: Door, mut server: Server, shared: &Shared, end: &UnixStream) {
     let mut out = vec![0; DATAGRAM_BYTES_MAX];
-    while door.readable().await.is_ok() {
+    loop {
+        match door.wait(end) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::error!("the time is not told any more: {error}"),
+        }
         // One look at the clock for all that are there: it goes on by its own line.
         let hand = shared.face.hand();
         let reading = reading(&hand.served);
-        for _ in 0..TIME_QUESTIONS_IN_ROW {
-            // Nothing more is there; or a datagram that the kernel could not hand over.
-            let Ok(heard) = door.receive(&mut room) else { break };
-            let datagram = room.get(..heard.len).unwrap_or_default();
-            let desk = Desk { shared: &shared, hand: &hand, is_random: true };
-            answer(&door, (&heard, datagram), &reading, &mut server, desk, &mut out);
+        // Nothing is there after all; or a datagram that the kernel could not hand over.
+        if door.receive().is_err() {
+            continue;
         }
-        yield_now().await;
+        for question in door.heard() {
+            let desk = Desk { shared, hand: &hand, is_random: true };
+            answer(&door, question, &reading, &mut server, desk, &mut out);
+        }
     }
-    tracing::error!("the time is not told any more: its socket is gone");
 }
 
 fn answer(
