@@ -13,7 +13,7 @@ use shared::shown::Shown;
 use shared::wire::Body;
 use tests::chronyd::{Asking, Chronyd};
 use tests::hour::Hour;
-use tests::judge::judge;
+use tests::judge::shifted;
 use tests::{Credentials, Ear, Network, Peer, SOON, wait_until};
 
 const S: i64 = 1_000_000_000;
@@ -388,10 +388,7 @@ fn a_machine_with_a_dead_battery_takes_the_time_from_a_root() {
     let path = network.bundle("bob").join("node.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}\ntime:\n  sources:\n{sources}")).unwrap();
-    if judge(&["faketime"]).is_none() {
-        return;
-    }
-    let past = ["faketime", "-f", "-400d"].map(str::to_owned);
+    let Some(past) = shifted("-400d") else { return };
     hours[0].hush(true);
     let _ = network.enroll("carol");
     let carol = network.start("carol", &[]);
@@ -512,10 +509,7 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
 fn a_mesh_without_roots_keeps_one_clock_and_says_that_it_is_isolated() {
     let names = ["alice", "bob", "carol", "dave"];
     let network = Network::with(&names);
-    if judge(&["faketime"]).is_none() {
-        return;
-    }
-    let ahead = ["faketime", "-f", "+60s"].map(str::to_owned);
+    let Some(ahead) = shifted("+60s") else { return };
     let mut peers: Vec<Peer> = Vec::new();
     for name in names {
         let known: Vec<(String, String)> =
