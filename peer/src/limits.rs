@@ -31,6 +31,11 @@ pub const CIRCUIT_BYTES_PER_S_MIN: u64 = 16 * 1024;
 pub const FIRST_CIRCUIT: Duration = Duration::from_millis(500);
 /// How long one try to meet may take: the first SYN, and one that is sent again after a second.
 pub const MEET: Duration = Duration::from_millis(2500);
+/// How long a try is begun again that something is in the way of: until the other side's connection
+/// has left, a round trip after ours.
+pub const MEET_AGAIN: Duration = Duration::from_secs(1);
+/// Between two of them: an address that a liar names is sent no more than six packets in a try.
+pub const MEET_PAUSE: Duration = Duration::from_millis(200);
 /// How long one waits, after a try to meet failed, for the other side's connection to be accepted.
 pub const MEET_LATE: Duration = Duration::from_millis(500);
 /// How long somebody who said where it comes from is awaited there: a slow round trip, and both

@@ -73,13 +73,8 @@ pub enum Call {
         /// What to show there.
         token: Token,
     },
-    /// Nobody yet: whoever comes to our listener from one of these is about to be met, and its
-    /// connection belongs to the [`Call::Punched`] that follows.
-    Awaited {
-        /// Where it comes from.
-        addresses: Vec<SocketAddr>,
-    },
-    /// The other end of a relayed link, from our listening port, at the same moment as it does so.
+    /// The other end of a relayed link, from our listening port, while it does so from its own.
+    /// Whoever comes to our listener from there belongs to this call, and an earlier one is over.
     Punched {
         /// Whom to expect.
         node: NodeName,
@@ -87,8 +82,6 @@ pub enum Call {
         addresses: Vec<SocketAddr>,
         /// Which side of the handshake we are: whoever dialled the relayed link is it again.
         direction: Direction,
-        /// How long to wait first, in ms.
-        wait_ms: u64,
     },
 }
 

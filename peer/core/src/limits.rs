@@ -246,8 +246,9 @@ pub const PUNCH_PAUSE_MS: u64 = 4_000;
 pub const PUNCH_REST_MS: u64 = 60_000;
 /// The longest such wait, in ms.
 pub const PUNCH_REST_MAX_MS: u64 = 1_800_000;
-/// The longest round trip that a meeting waits the half of, in ms.
-pub const PUNCH_WAIT_MAX_MS: u64 = 2_000;
+/// How long a meeting is put off at most, in ms, while a relay is asked for the same node: whoever
+/// was called takes the call within [`CALL_MS`], or nobody does.
+pub const PUNCH_YIELD_MS: u64 = CALL_MS;
 /// Bytes of one stream sent and not yet acknowledged: what a disk that commits every 10 ms takes in
 /// at 100 MB/s; three streams of it still fit a link's queue of messages.
 pub const WINDOW_BYTES: usize = 512 * 1024;

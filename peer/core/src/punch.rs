@@ -1,19 +1,29 @@
 //! Meeting directly: when the two ends of a relayed link try it, and where they may aim.
 //!
-//! Both connect at the same moment from their listening ports (TCP simultaneous open, RFC 5382 §4),
-//! so that each one's first packet opens the way for the other's. The end that was called leads: it
-//! offers, measures the round trip, says go, and waits half of it.
+//! Both connect from their listening ports (TCP simultaneous open, RFC 5382 §4), so that each one's
+//! first packet opens the way for the other's. The end that was called leads: it offers, and
+//! connects when the answer comes. The other one connects before it answers: its packet opens its
+//! own NAT, is dropped at the other one (RFC 5382 REQ-4), and the packet that follows the answer
+//! finds a connection that waits for it, on every way. Did it find the listener instead, that one's
+//! reply could be lost in a NAT that remembers an earlier try, and would hold the two ports for a
+//! minute.
+//!
+//! Two relayed links may cross, one dialled by each end; then both ends would be each side of the
+//! handshake, at the same ports. The smaller name's stays, so it offers nothing on the other one
+//! while its own call is under way.
 //!
 //! **Invariant:** what is aimed at came from the other end under its own certificate, at most two
 //! addresses in [`PUNCH_PAUSE_MS`], and never one of our own or one that is no single host.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use shared::limits::PUNCH_ADDRESSES_MAX;
+use shared::name::NodeName;
 use shared::time::Tick;
 
 use crate::limits::{
-    PUNCH_PAUSE_MS, PUNCH_REST_MAX_MS, PUNCH_REST_MS, PUNCH_TRIES, PUNCH_WAIT_MAX_MS,
+    PUNCH_PAUSE_MS, PUNCH_REST_MAX_MS, PUNCH_REST_MS, PUNCH_TRIES, PUNCH_YIELD_MS,
 };
 
 /// Where one relayed link stands with it.
@@ -24,9 +34,8 @@ pub(crate) struct Punch {
     next: Option<Tick>,
     /// Until when the end that dialled hears no other offer.
     deaf_until: Option<Tick>,
-    /// When the offer or the answer went out that has no reply yet.
-    asked: Option<Tick>,
-    targets: Vec<SocketAddr>,
+    /// Whether an offer went out that has no answer yet.
+    asked: bool,
 }
 
 impl Punch {
@@ -40,36 +49,25 @@ impl Punch {
         if self.next.is_none_or(|next| now < next) {
             return false;
         }
-        self.asked = Some(now);
+        self.asked = true;
         self.next = Some(now.plus_ms(self.pause()));
         self.tries = self.tries.saturating_add(1);
         true
     }
 
     /// An offer came to the end that dialled; `false` if it comes too soon after the last.
-    pub(crate) fn offered(&mut self, targets: Vec<SocketAddr>, now: Tick) -> bool {
+    pub(crate) fn offered(&mut self, now: Tick) -> bool {
         if self.deaf_until.is_some_and(|until| now < until) {
             return false;
         }
         // Half of the other side's pause: its offers may come late, but not in a flood.
         self.deaf_until = Some(now.plus_ms(PUNCH_PAUSE_MS / 2));
-        self.asked = Some(now);
-        self.targets = targets;
         true
     }
 
-    /// The answer came to the end that was called: how long to wait with the connect.
-    pub(crate) fn answered(&mut self, now: Tick) -> Option<u64> {
-        let sent = self.asked.take()?;
-        Some(now.ms_since(sent).min(PUNCH_WAIT_MAX_MS) / 2)
-    }
-
-    /// Go, once for each answer: where to connect to.
-    pub(crate) fn go(&mut self) -> Vec<SocketAddr> {
-        match self.asked.take() {
-            Some(_) => std::mem::take(&mut self.targets),
-            None => Vec::new(),
-        }
+    /// The answer came to the end that was called; `false` if it asked for none.
+    pub(crate) const fn answered(&mut self) -> bool {
+        std::mem::replace(&mut self.asked, false)
     }
 
     fn pause(&self) -> u64 {
@@ -77,6 +75,33 @@ impl Punch {
         rare.map_or(PUNCH_PAUSE_MS, |times| {
             PUNCH_REST_MS.saturating_mul(1 << times.min(8)).min(PUNCH_REST_MAX_MS)
         })
+    }
+}
+
+/// What is known beside the links.
+#[derive(Debug, Default)]
+pub(crate) struct Meetings {
+    /// Where the last relay saw our listening port, and where it is.
+    pub(crate) seen: Vec<SocketAddr>,
+    /// The nodes that a relay is asked for by us, since when.
+    calls: BTreeMap<NodeName, Tick>,
+}
+
+impl Meetings {
+    /// A relay is asked for a node.
+    pub(crate) fn call(&mut self, node: &NodeName, now: Tick) {
+        self.calls.insert(node.clone(), now);
+    }
+
+    /// Our call brought a link, or failed.
+    pub(crate) fn called(&mut self, node: &NodeName) {
+        self.calls.remove(node);
+    }
+
+    /// Whether the offer is left to a link that we are calling for and that will stay.
+    pub(crate) fn yields(&self, own: &NodeName, node: &NodeName, now: Tick) -> bool {
+        let fresh = |since: &Tick| now < since.plus_ms(PUNCH_YIELD_MS);
+        own < node && self.calls.get(node).is_some_and(fresh)
     }
 }
 
@@ -127,28 +152,36 @@ mod tests {
     }
 
     #[test]
-    fn half_the_round_trip_and_no_answer_twice() {
+    fn an_offer_is_answered_once() {
         let mut punch = Punch::default();
+        assert!(!punch.answered(), "nobody asked");
         punch.begin(at(0));
         assert!(punch.offer(at(100)));
-        assert_eq!(punch.answered(at(140)), Some(20));
-        assert_eq!(punch.answered(at(150)), None);
-        punch.begin(at(200));
-        assert!(punch.offer(at(200)));
-        assert_eq!(punch.answered(at(1_000_000)), Some(PUNCH_WAIT_MAX_MS / 2));
+        assert!(punch.answered());
+        assert!(!punch.answered());
     }
 
     #[test]
-    fn a_flood_of_offers_is_one_offer_and_go_alone_aims_nowhere() {
+    fn a_flood_of_offers_is_one_offer() {
         let mut punch = Punch::default();
-        assert!(punch.go().is_empty());
-        let there = vec![address("192.0.2.7:1")];
-        assert!(punch.offered(there.clone(), at(0)));
-        assert!(!punch.offered(there.clone(), at(PUNCH_PAUSE_MS / 2 - 1)));
-        assert_eq!(punch.go(), there);
-        assert!(punch.go().is_empty());
-        assert!(punch.offered(there, at(PUNCH_PAUSE_MS / 2)));
+        assert!(punch.offered(at(0)));
+        assert!(!punch.offered(at(PUNCH_PAUSE_MS / 2 - 1)));
+        assert!(punch.offered(at(PUNCH_PAUSE_MS / 2)));
         assert!(!punch.offer(at(PUNCH_PAUSE_MS * 2)), "it offers nothing itself");
+    }
+
+    #[test]
+    fn of_two_that_call_each_other_the_larger_name_offers() {
+        let [alice, bob] = ["alice", "bob"].map(|name| NodeName::parse(name).unwrap());
+        let mut meetings = Meetings::default();
+        assert!(!meetings.yields(&alice, &bob, at(0)), "nothing comes");
+        meetings.call(&bob, at(0));
+        assert!(meetings.yields(&alice, &bob, at(PUNCH_YIELD_MS - 1)));
+        assert!(!meetings.yields(&alice, &bob, at(PUNCH_YIELD_MS)), "nothing came");
+        meetings.called(&bob);
+        assert!(!meetings.yields(&alice, &bob, at(1)), "it is over");
+        meetings.call(&alice, at(0));
+        assert!(!meetings.yields(&bob, &alice, at(1)), "its own link will not stay");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use peer_core::{Call, LinkId, Way};
@@ -116,10 +115,8 @@ impl Fabric for DirectFabric {
             Call::Answered { node, relay, address, token } => {
                 tokio::spawn(connector.answer_call(node, relay, address, token));
             }
-            Call::Awaited { addresses } => connector.meeting.expect(&addresses),
-            Call::Punched { node, addresses, direction, wait_ms } => {
-                let wait = Duration::from_millis(wait_ms);
-                tokio::spawn(connector.meet_node(node, addresses, direction, wait));
+            Call::Punched { node, addresses, direction } => {
+                connector.meet_node(node, addresses, direction);
             }
         }
     }

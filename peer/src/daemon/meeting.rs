@@ -4,21 +4,26 @@
 //! connection. Both ends agreed who speaks first in the handshake, so such a connection must go to
 //! the one who awaits it, and not to the door.
 //!
+//! A packet may also meet what is left of an earlier connection between the same two ports, and be
+//! answered by a reset, or keep ours from being made: for a moment it is tried again.
+//!
 //! **Invariant:** a place is awaited for [`limits::AWAITED`] at most, and [`limits::AWAITED_MAX`]
 //! places at once.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use shared::name::NodeName;
 use tokio::net::TcpStream;
-use tokio::sync::{MutexGuard, mpsc};
+use tokio::sync::{MutexGuard, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::limits;
-use crate::link::{self, Failure};
+use crate::link;
 
 /// What is known of meeting.
 #[derive(Default)]
@@ -29,7 +34,12 @@ pub(super) struct Meeting {
     seen: AtomicBool,
     finding_out: tokio::sync::Mutex<()>,
     awaited: Mutex<BTreeMap<SocketAddr, Awaited>>,
+    /// The try that is under way with each node; it is over when this is dropped.
+    tries: Mutex<BTreeMap<NodeName, oneshot::Sender<()>>>,
 }
+
+/// Resolves when another try with the same node has begun.
+pub(super) type Over = oneshot::Receiver<()>;
 
 /// A place from which somebody may come.
 struct Awaited {
@@ -51,15 +61,22 @@ impl Meeting {
         Self { home, ..Self::default() }
     }
 
-    /// From now on whoever comes from these places is kept for [`Meeting::meet`].
-    pub(super) fn expect(&self, addresses: &[SocketAddr]) {
+    /// Begins a try with a node, which ends the one before: from now on whoever comes from these
+    /// places is kept for [`Meeting::meet`].
+    pub(super) fn begin(&self, node: &NodeName, addresses: &[SocketAddr]) -> Over {
         let mut awaited = self.awaited();
         awaited.retain(|_, awaited| awaited.since.elapsed() < limits::AWAITED);
         for address in addresses {
             if awaited.len() < limits::AWAITED_MAX {
-                awaited.entry(*address).or_insert_with(Awaited::new);
+                awaited.insert(*address, Awaited::new());
             }
         }
+        drop(awaited);
+        let (ends, over) = oneshot::channel();
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.retain(|_, other| !other.is_closed());
+        tries.insert(node.clone(), ends);
+        over
     }
 
     /// Gives an accepted connection to whoever awaits it; gives it back if nobody does.
@@ -94,7 +111,7 @@ impl Meeting {
         &self,
         address: SocketAddr,
         home: SocketAddr,
-    ) -> Result<TcpStream, Failure> {
+    ) -> io::Result<TcpStream> {
         let mut handed = {
             let mut awaited = self.awaited();
             let place = awaited.entry(address).or_insert_with(Awaited::new);
@@ -111,7 +128,7 @@ impl Meeting {
             met = knock(address, home) => met,
         };
         self.awaited().remove(&address);
-        met
+        met.inspect(link::hasten)
     }
 
     fn awaited(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Awaited>> {
@@ -119,11 +136,26 @@ impl Meeting {
     }
 }
 
-async fn knock(address: SocketAddr, home: SocketAddr) -> Result<TcpStream, Failure> {
-    let met = link::meet(address, home).await;
+async fn knock(address: SocketAddr, home: SocketAddr) -> io::Result<TcpStream> {
+    let met = timeout(limits::MEET, knock_again(address, home)).await;
+    let met = met.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     if met.is_err() {
         // Its packet may have come first: then the connection is at our listener.
         tokio::time::sleep(limits::MEET_LATE).await;
     }
     met
+}
+
+/// Until somebody is there, or what is in the way has stayed there too long.
+async fn knock_again(address: SocketAddr, home: SocketAddr) -> io::Result<TcpStream> {
+    let begun = Instant::now();
+    loop {
+        match link::meet(address, home).await {
+            Err(error) if begun.elapsed() < limits::MEET_AGAIN => {
+                tracing::debug!(%address, "not met yet: {error}");
+                tokio::time::sleep(limits::MEET_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }

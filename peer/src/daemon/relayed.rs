@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::circuits::CircuitNews;
 use super::connection::{Connector, GREETING, dial_failure};
+use super::meeting::Over;
 use super::news::News;
 use crate::link::{self, Allowance, Failure, Pass, Protocol, Relay, Secured, Tunnel, splice};
 
@@ -175,62 +176,74 @@ impl Connector {
         }
     }
 
-    /// Tries to meet a node at each of its addresses; who is first, stays.
-    pub(super) async fn meet_node(
+    /// Begins to meet a node at each of its addresses; an earlier try is over.
+    pub(super) fn meet_node(
         self: Arc<Self>,
         node: NodeName,
         addresses: Vec<SocketAddr>,
         direction: Direction,
-        wait: Duration,
     ) {
         let Some(home) = self.meeting.home else { return };
-        tokio::time::sleep(wait).await;
-        match direction {
-            Direction::Out => self.meet_as_dialler(&node, addresses, home).await,
-            Direction::In => {
-                for address in addresses {
-                    tokio::spawn(Arc::clone(&self).meet_as_listener(address, home));
-                }
-            }
-        }
-    }
-
-    async fn meet_as_dialler(
-        self: &Arc<Self>,
-        node: &NodeName,
-        addresses: Vec<SocketAddr>,
-        home: SocketAddr,
-    ) {
+        let over = self.meeting.begin(&node, &addresses);
         let mut tries = JoinSet::new();
         for address in addresses {
-            let (connector, node) = (Arc::clone(self), node.clone());
+            let (connector, node) = (Arc::clone(&self), node.clone());
             tries.spawn(async move {
-                let tcp = connector.meeting.meet(address, home).await?;
-                link::secure_as_dialler(tcp, node, &connector.dialler).await
+                let tcp = connector.meeting.meet(address, home).await.ok()?;
+                let secured = match direction {
+                    Direction::Out => link::secure_as_dialler(tcp, node, &connector.dialler).await,
+                    Direction::In => link::accept(tcp, &connector.listener).await,
+                };
+                secured.ok().inspect(Secured::settle)
             });
         }
-        while let Some(tried) = tries.join_next().await {
-            let Ok(Ok(secured)) = tried else { continue };
+        drop(match direction {
+            Direction::Out => tokio::spawn(self.greet_first(tries, over)),
+            Direction::In => tokio::spawn(self.welcome_each(tries, over)),
+        });
+    }
+
+    /// The first connection that becomes a link stays.
+    async fn greet_first(self: Arc<Self>, mut tries: Tries, mut over: Over) {
+        while let Some(secured) = next_met(&mut tries, &mut over).await {
             if let Ok(Some((secured, link))) = self.greet_as_dialler(secured).await {
-                tries.abort_all();
+                drop(tries);
                 return self.run(secured, link).await;
             }
         }
     }
 
-    async fn meet_as_listener(self: Arc<Self>, address: SocketAddr, home: SocketAddr) {
-        let Ok(tcp) = self.meeting.meet(address, home).await else { return };
-        let greeted = async {
-            let secured = link::accept(tcp, &self.listener).await?;
-            self.greet_as_listener(secured).await
-        };
-        if let Ok(Some((secured, link))) = greeted.await {
-            self.run(secured, link).await;
+    /// Which connection becomes a link is up to the other end.
+    async fn welcome_each(self: Arc<Self>, mut tries: Tries, mut over: Over) {
+        while let Some(secured) = next_met(&mut tries, &mut over).await {
+            let connector = Arc::clone(&self);
+            tokio::spawn(async move {
+                if let Ok(Some((secured, link))) = connector.greet_as_listener(secured).await {
+                    connector.run(secured, link).await;
+                }
+            });
         }
     }
 
     fn allowance(&self) -> Allowance {
         Allowance { per_second: self.circuit_rate, ..Allowance::default() }
+    }
+}
+
+/// Connections with the places where a node may be met.
+type Tries = JoinSet<Option<Secured>>;
+
+/// The next one that is secured; none when all have failed, or when another try has begun.
+async fn next_met(tries: &mut Tries, over: &mut Over) -> Option<Secured> {
+    loop {
+        let tried = tokio::select! {
+            biased;
+            _ = &mut *over => None,
+            tried = tries.join_next() => tried,
+        }?;
+        if let Ok(Some(secured)) = tried {
+            return Some(secured);
+        }
     }
 }
 

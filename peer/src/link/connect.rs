@@ -43,7 +43,7 @@ async fn try_all(address: &str, home: Option<SocketAddr>) -> Result<(TcpStream, 
     let mut last = Failure::neither("the name has no address");
     for address in found.take(limits::DIAL_ADDRESSES_MAX) {
         if let Some(home) = home {
-            match from_home(address, home).await {
+            match meet(address, home).await {
                 Ok(tcp) => return Ok((tcp, true)),
                 Err(error) => tracing::debug!(%address, %home, "not from our port: {error}"),
             }
@@ -56,9 +56,19 @@ async fn try_all(address: &str, home: Option<SocketAddr>) -> Result<(TcpStream, 
     Err(last)
 }
 
+/// Lets a connection from the listening port end without a trace when it is dropped: the next one
+/// between the same two ports need not wait for what is left of it.
+pub fn hasten(tcp: &TcpStream) {
+    // A socket that is gone already leaves nothing.
+    let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+}
+
 /// Connects from the listening port. Fails at once where a connection between the same two ports
 /// exists or lingers.
-pub(super) async fn from_home(address: SocketAddr, home: SocketAddr) -> std::io::Result<TcpStream> {
+///
+/// # Errors
+/// Those of the system.
+pub async fn meet(address: SocketAddr, home: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::circuit::Tunnel;
-use super::connect::{connect, from_home};
+use super::connect::connect;
 use super::failure::{By, Failure};
 use super::kill::{Guarded, KillSwitch};
 use super::secured::{Protocol, Secured};
@@ -171,16 +171,6 @@ pub async fn secure_as_dialler(
     dialler: &Dialler,
 ) -> Result<Secured, Failure> {
     secure(tcp, Some(expected), dialler, Protocol::Link, Patience::default()).await
-}
-
-/// A connection with an address from the port that we listen on.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn meet(address: SocketAddr, home: SocketAddr) -> Result<TcpStream, Failure> {
-    let met = timeout(limits::MEET, from_home(address, home)).await;
-    let late = |_| Failure::neither(format!("nobody came within {:?}", limits::MEET)).at(address);
-    met.map_err(late)?.map_err(|error| Failure::neither(error.to_string()).at(address))
 }
 
 /// Shakes hands with an engine of our own authority.

@@ -148,6 +148,13 @@ impl Guarded {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the link was cut")))
     }
 
+    /// From now on it closes as any connection, whatever was done to it before.
+    pub(super) fn settle(&self) {
+        if let Path::Direct(tcp) = &self.path {
+            let _ = socket2::SockRef::from(tcp).set_linger(None);
+        }
+    }
+
     /// Makes the kernel forget unsent bytes when the socket closes, and send RST.
     fn discard(&self) {
         match &self.path {

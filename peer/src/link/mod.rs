@@ -23,13 +23,13 @@ mod splice;
 mod tests;
 
 pub use circuit::{Relay, Tunnel, reach};
-pub use connect::share_port;
+pub use connect::{hasten, meet, share_port};
 pub use engine::{dial_engine, dial_foreign, dial_plain, failure_of};
 pub use failure::{By, Failure};
 pub use gate::{Bounds, Gate, Pass};
 pub use handshake::{
     Patience, accept, accept_client, accept_through, accept_with, dial, dial_through, dial_with,
-    meet, secure_as_dialler,
+    secure_as_dialler,
 };
 pub use kill::{Guarded, KillSwitch};
 pub use live::{End, Sink};

@@ -87,6 +87,11 @@ impl Secured {
         self.stream
     }
 
+    /// A connection that was [hastened](super::hasten) closes as any other from now on.
+    pub fn settle(&self) {
+        self.stream.get_ref().0.settle();
+    }
+
     /// The same, carried by a relay.
     pub(super) fn carried_by(mut self, via: Via) -> Self {
         self.via = Some(via);

@@ -44,12 +44,9 @@ pub enum Step {
     /// "These are my addresses; say yours." From the end that was called.
     #[n(0)]
     Offer,
-    /// "These are mine."
+    /// "These are mine, and I connect to yours from now on; so do you."
     #[n(1)]
     Answer,
-    /// "Connect now; I do so half a round trip later."
-    #[n(2)]
-    Go,
 }
 
 /// One frame about circuits.
@@ -79,7 +76,7 @@ pub enum Circuit {
     Punch {
         /// How far.
         step: Step,
-        /// Where the sender can perhaps be met; empty in [`Step::Go`].
+        /// Where the sender can perhaps be met.
         addresses: Vec<SocketAddr>,
     },
 }
@@ -168,7 +165,7 @@ mod tests {
             Circuit::Ready("[2001:db8::1]:80".parse().unwrap()),
             Circuit::Decline { token, code: Code::Policy },
             Circuit::Punch { step: Step::Offer, addresses: vec![address, address] },
-            Circuit::Punch { step: Step::Go, addresses: vec![] },
+            Circuit::Punch { step: Step::Answer, addresses: vec![] },
         ]
     }
 

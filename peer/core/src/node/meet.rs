@@ -14,15 +14,19 @@ use crate::punch::targets;
 impl Node {
     /// A relay sees our listening port there.
     pub fn handle_seen(&mut self, places: Vec<SocketAddr>) {
-        self.seen = places;
+        self.meetings.seen = places;
     }
 
     /// A link came up: if a relay carries it, the end that was called tries for a direct one.
     pub(super) fn begin_punch(&mut self, link: LinkId, now: Now) {
         let Some(entry) = self.links.get_mut(link) else { return };
-        if entry.via.is_some() && entry.direction == Direction::In {
-            entry.punch.begin(now.tick);
-            self.offer(link, now);
+        match entry.direction {
+            Direction::Out => self.meetings.called(entry.member.node()),
+            Direction::In if entry.via.is_some() => {
+                entry.punch.begin(now.tick);
+                self.offer(link, now);
+            }
+            Direction::In => {}
         }
     }
 
@@ -39,19 +43,23 @@ impl Node {
     }
 
     fn offer(&mut self, link: LinkId, now: Now) {
+        let Some(entry) = self.links.get(link) else { return };
+        if self.meetings.yields(&self.settings.node, entry.member.node(), now.tick) {
+            return;
+        }
         if self.links.get_mut(link).is_some_and(|entry| entry.punch.offer(now.tick)) {
             self.say_punch(link, Step::Offer);
         }
     }
 
     fn say_punch(&mut self, link: LinkId, step: Step) {
-        let addresses = if step == Step::Go { Vec::new() } else { self.places() };
+        let addresses = self.places();
         self.send(link, &Body::Circuit(Circuit::Punch { step, addresses }));
     }
 
     /// Where we may be met: where a relay saw us last, and what we tell everybody.
     fn places(&self) -> Vec<SocketAddr> {
-        let mut places = self.seen.clone();
+        let mut places = self.meetings.seen.clone();
         let told = self.settings.addresses.iter().filter_map(|address| address.parse().ok());
         for address in told {
             if !places.contains(&address) {
@@ -69,31 +77,22 @@ impl Node {
             return;
         };
         match (step, entry.direction) {
-            (Step::Offer, Direction::Out) if entry.punch.offered(aims.clone(), now.tick) => {
-                // Its connection may be here before its "go".
-                self.push(Action::Dial(Call::Awaited { addresses: aims }));
+            (Step::Offer, Direction::Out) if entry.punch.offered(now.tick) => {
+                // First our packet, then the answer: the other end's packet follows that.
+                self.meet(link, aims);
                 self.say_punch(link, Step::Answer);
             }
-            (Step::Answer, Direction::In) => {
-                if let Some(wait_ms) = entry.punch.answered(now.tick) {
-                    self.say_punch(link, Step::Go);
-                    self.meet(link, aims, wait_ms);
-                }
-            }
-            (Step::Go, Direction::Out) => {
-                let aims = entry.punch.go();
-                self.meet(link, aims, 0);
-            }
+            (Step::Answer, Direction::In) if entry.punch.answered() => self.meet(link, aims),
             _ => {}
         }
     }
 
-    fn meet(&mut self, link: LinkId, addresses: Vec<SocketAddr>, wait_ms: u64) {
+    fn meet(&mut self, link: LinkId, addresses: Vec<SocketAddr>) {
         let Some(entry) = self.links.get(link) else { return };
         if entry.retiring.is_some() || addresses.is_empty() || self.barred {
             return;
         }
         let (node, direction) = (entry.member.node().clone(), entry.direction);
-        self.push(Action::Dial(Call::Punched { node, addresses, direction, wait_ms }));
+        self.push(Action::Dial(Call::Punched { node, addresses, direction }));
     }
 }

@@ -34,7 +34,6 @@ mod twins;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,6 +62,7 @@ use crate::mail::Mail;
 use crate::memory::Memory;
 use crate::policing::Law;
 use crate::post::Post;
+use crate::punch::Meetings;
 use crate::random::Jitter;
 use crate::renewals::Renewals;
 use crate::signer::Signer;
@@ -146,8 +146,7 @@ pub struct Node {
     sought: BTreeMap<NodeName, Tick>,
     circuits: Circuits,
     post: Post,
-    /// Where the last relay saw our listening port.
-    seen: Vec<SocketAddr>,
+    meetings: Meetings,
     jitter: Jitter,
     presence: Presence,
     presence_bytes: Vec<u8>,
@@ -218,7 +217,7 @@ impl Node {
             twins: Twins::new(now.tick),
             sought: BTreeMap::new(),
             circuits: Circuits::default(),
-            seen: Vec::new(),
+            meetings: Meetings::default(),
             presence,
             presence_bytes: Vec::new(),
             presence_due: now.tick,
@@ -340,6 +339,7 @@ impl Node {
 
     /// A dial did not become a link; `None` means that the other side already has one with us.
     pub fn handle_dial_failed(&mut self, node: &NodeName, failure: Option<DialFailure>, now: Now) {
+        self.meetings.called(node);
         if failure.as_ref().is_some_and(|failure| failure.code == Some(Code::WrongName)) {
             self.leads.doubt(node);
         }

@@ -201,7 +201,10 @@ impl Node {
         match way {
             Way::Address(address) => self.push(Action::Dial(Call::Known { node, address })),
             Way::Relay(relay) => match self.relay_address(&relay, is_called_authority(&node)) {
-                Some(address) => self.push(Action::Dial(Call::Relayed { node, relay, address })),
+                Some(address) => {
+                    self.meetings.call(&node, now.tick);
+                    self.push(Action::Dial(Call::Relayed { node, relay, address }));
+                }
                 None => {
                     let detail = format!("the relay {relay} is not known here");
                     let failure = DialFailure { code: None, by: By::Neither, detail, at: now.wall };
