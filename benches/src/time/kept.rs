@@ -1,7 +1,8 @@
 //! `time.offset_us.*`: how far the clocks of two peers on one machine are apart.
 //!
-//! Both read the same oscillator, so what is between them is the error of the way from one to the
-//! other: chronyd tells this machine's clock, a hub takes it from there, and a leaf from the hub.
+//! Both read the same oscillator, also from two network namespaces, so what is between them is the
+//! error of the way from one to the other: chronyd tells this machine's clock, a hub takes it from
+//! there, and a leaf from the hub.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::server::{Server, Stage};
+use super::wire::{Place, Wire};
 use crate::harness::{Effort, Figure, Samples};
 
 /// How long the two may take until both are synchronised.
@@ -17,14 +19,27 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks every second, after a while in which they learn each other's rate.
+/// Over loopback, and as root over a wire between two network namespaces.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let here = [Place::here(), Place::here()];
+    let mut figures = vec![between("time.offset_us.loopback", effort, &here)?];
+    if rustix::process::geteuid().is_root() {
+        let wire = Wire::lay()?;
+        figures.push(between("time.offset_us.veth", effort, wire.ends())?);
+    } else {
+        crate::report::say("skipped time.offset_us.veth: needs root for network namespaces")?;
+    }
+    Ok(figures)
+}
+
+/// Looks every second, after a while in which they learn each other's rate.
+fn between(name: &str, effort: Effort, [near, far]: &[Place; 2]) -> Result<Figure> {
     let stage = Stage::new()?;
-    let Some(chrony) = stage.chrony()? else { bail!("chronyd is not installed") };
+    let Some(chrony) = stage.chrony(near)? else { bail!("chronyd is not installed") };
     let outside = format!("sources: [{{address: \"{}\"}}]", chrony.time);
-    let hub = stage.ours("hub", &outside, None)?;
+    let hub = stage.ours(("hub", near), &outside, None)?;
     let inside = format!("sources: [{{peer: hub, address: \"{}\"}}]", hub.exchange);
-    let leaf = stage.ours("leaf", &inside, Some(&hub))?;
+    let leaf = stage.ours(("leaf", far), &inside, Some(&hub))?;
     let begin = Instant::now();
     while !(is_synchronised(&stage, &hub)? && is_synchronised(&stage, &leaf)?) {
         if begin.elapsed() > PATIENCE {
@@ -41,10 +56,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
         outside.0.push(other.abs());
         std::thread::sleep(LOOK);
     }
-    let far = "the leaf from the clock that chronyd tells";
-    let mut figure = Figure::new("time.offset_us.loopback", "µs", &between).with_p99(&between);
-    figure.against = format!("{far}: {}", crate::report::plain(outside.median()));
-    Ok(vec![figure])
+    let whole = "the leaf from the clock that chronyd tells";
+    let mut figure = Figure::new(name, "µs", &between).with_p99(&between);
+    figure.against = format!("{whole}: {}", crate::report::plain(outside.median()));
+    Ok(figure)
 }
 
 fn status(stage: &Stage, server: &Server) -> Result<Value> {

@@ -9,6 +9,7 @@ mod load;
 mod rates;
 mod server;
 mod skew;
+mod wire;
 
 pub(crate) use kept::measure as measure_offset;
 pub(crate) use rates::{measure_exchanges, measure_rate};

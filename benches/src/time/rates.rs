@@ -15,7 +15,7 @@ const ADDRESSES: usize = 1_024;
 /// Questions under NTS.
 pub(crate) fn measure_rate(effort: Effort) -> Result<Vec<Figure>> {
     let stage = Stage::new()?;
-    let (ours, rival) = (stage.ours("ours", "local: true", None)?, stage.chrony()?);
+    let (ours, rival) = stage.rivals()?;
     let count = effort.pick(20_000, 100_000);
     let mut load = Load::open(&ours)?;
     let mut other = rival.as_ref().map(Load::open).transpose()?;
@@ -30,13 +30,13 @@ pub(crate) fn measure_rate(effort: Effort) -> Result<Vec<Figure>> {
 /// Key exchanges: TLS 1.3 without resumption, eight cookies each.
 pub(crate) fn measure_exchanges(effort: Effort) -> Result<Vec<Figure>> {
     let stage = Stage::new()?;
-    let (ours, rival) = (stage.ours("ours", "local: true", None)?, stage.chrony()?);
-    let count = effort.pick(100, 600);
+    let (ours, rival) = stage.rivals()?;
+    let count = effort.pick(100, 500);
     let mut sides: Vec<Side<'_>> = vec![Box::new(|| exchanges(&ours, count))];
     if let Some(rival) = &rival {
         sides.push(Box::new(|| exchanges(rival, count)));
     }
-    let samples = take_turns(effort.pick(2, 11), &mut sides)?;
+    let samples = take_turns(effort.pick(2, 5), &mut sides)?;
     Ok(figures("time.ke_rate", "exchanges/s of one core", &samples))
 }
 

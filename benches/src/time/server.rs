@@ -3,9 +3,9 @@
 //! **Invariant:** a server does not outlive its [`Server`].
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use shared::name::{Label, NodeName};
 
+use super::wire::Place;
 use crate::handshake::stranger;
 use crate::mesh::write_bundle_of;
 use crate::mqtt::find;
@@ -69,27 +70,37 @@ impl Stage {
     }
 
     /// A node that may vouch for the time, with its bundle and two addresses for it.
-    fn node(&self, name: &str) -> Result<Node> {
+    fn node(&self, name: &str, place: &Place) -> Result<Node> {
         let mut wish = Enrolment::new(NodeName::parse(name)?)?;
         wish.roles.insert(Label::parse("time-root")?);
         let folder = write_bundle_of(&self.world, &wish)?;
         let name = ServerName::try_from(format!("{name}.{NETWORK}"))?;
+        // Ports that are free here are free in a namespace of its own.
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
-        Ok(Node { folder, name, exchange: tcp.local_addr()?, time: udp.local_addr()? })
+        let ip: IpAddr = place.address.parse()?;
+        let at = |port| SocketAddr::new(ip, port);
+        let (exchange, time) = (at(tcp.local_addr()?.port()), at(udp.local_addr()?.port()));
+        Ok(Node { folder, name, exchange, time })
     }
 
     /// Our own: the program `peer`, which tells the time, with more settings of `time:` and another
     /// one that it knows.
-    pub(crate) fn ours(&self, name: &str, more: &str, known: Option<&Server>) -> Result<Server> {
-        let node = self.node(name)?;
+    pub(crate) fn ours(
+        &self,
+        (name, place): (&str, &Place),
+        more: &str,
+        known: Option<&Server>,
+    ) -> Result<Server> {
+        let node = self.node(name, place)?;
         let file = node.folder.join("node.yaml");
         let before = std::fs::read_to_string(&file).unwrap_or_default();
         let (time, exchange) = (node.time, node.exchange);
         let doors = format!("listen: \"{time}\", ke: \"{exchange}\"");
         let ours = format!("time: {{{doors}, client-certificates: none, {more}}}\n");
         std::fs::write(file, before + &ours)?;
-        let mut command = Command::new(&self.peer);
-        command.arg("run").arg(&node.folder).args(["--listen", "127.0.0.1:0"]);
+        let mut command = place.command(&self.peer);
+        let listen = format!("{}:0", place.address);
+        command.arg("run").arg(&node.folder).args(["--listen", &listen]);
         if let Some(link) = known.and_then(|server| server.link.as_ref()) {
             command.args(["--peer", link]);
         }
@@ -103,27 +114,35 @@ impl Stage {
         let address = words.with_context(|| format!("peer run said {line:?}"))?;
         server.link = Some(format!("{name}={}", address.trim().trim_end_matches([',', '.'])));
         server._stdout = Some(stdout);
-        server.listening()
+        if place.is_apart() { Ok(server) } else { server.listening() }
     }
 
     /// chronyd, which is not to touch this machine's clock; or nothing where it is not there.
-    pub(crate) fn chrony(&self) -> Result<Option<Server>> {
+    pub(crate) fn chrony(&self, place: &Place) -> Result<Option<Server>> {
         let Some(program) = find("chronyd") else { return Ok(None) };
-        let node = self.node("chrony")?;
+        let node = self.node("chrony", place)?;
         let at = node.folder.display();
         let text = format!(
-            "local stratum 1\nallow 127.0.0.0/8\nbindaddress 127.0.0.1\nport {}\n\
+            "local stratum 1\nallow\nbindaddress {}\nport {}\n\
              ntsport {}\nntsserverkey {at}/id/node.key\nntsservercert {at}/id/node.crt\n\
              ntsdumpdir {at}\ncmdport 0\nbindcmdaddress /\npidfile {at}/chrony.pid\n",
+            place.address,
             node.time.port(),
             node.exchange.port(),
         );
         let config = node.folder.join("chrony.conf");
         std::fs::write(&config, text)?;
-        let mut command = Command::new(program);
+        let mut command = place.command(program);
         command.args(["-x", "-d", "-U", "-u", "root", "-f"]).arg(config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.server(command.spawn()?, node).listening().map(Some)
+        let server = self.server(command.spawn()?, node);
+        if place.is_apart() { Ok(Some(server)) } else { server.listening().map(Some) }
+    }
+
+    /// One of ours that vouches for this machine's clock, and chronyd.
+    pub(crate) fn rivals(&self) -> Result<(Server, Option<Server>)> {
+        let here = Place::here();
+        Ok((self.ours(("ours", &here), "local: true", None)?, self.chrony(&here)?))
     }
 
     fn server(&self, child: Child, node: Node) -> Server {
