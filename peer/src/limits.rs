@@ -292,6 +292,8 @@ pub const TIME_QUERY_PAUSE: Duration = Duration::from_millis(500);
 pub const NTS_RING_BYTES_MAX: usize = 1024;
 /// Questions about the time that are taken from the kernel at once; more hardly ever wait.
 pub const TIME_BATCH: usize = 16;
+/// Random octets that are drawn at once for the nonces of answers: 128 questions of one cookie.
+pub const TIME_DRAW_BYTES: usize = 4096;
 /// How old a kernel's stamp may be that is believed, in ns: a question that waited longer says
 /// nothing about the time, and a clock that was set meanwhile says it of the stamp.
 pub const TIME_STAMP_AGE_NS_MAX: u64 = 1_000_000_000;

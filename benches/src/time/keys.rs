@@ -47,7 +47,11 @@ fn connect(to: SocketAddr, from: Ipv4Addr) -> Result<TcpStream> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
     rustix::net::connect(&socket, &to).context("the door of the exchange")?;
-    Ok(TcpStream::from(socket))
+    let stream = TcpStream::from(socket);
+    // The request follows the last of the handshake: the kernel would wait for the server's
+    // acknowledgement of that, and the server's for more to acknowledge.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The address of a number, one of 16 million that this machine has.

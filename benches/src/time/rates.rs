@@ -31,12 +31,12 @@ pub(crate) fn measure_rate(effort: Effort) -> Result<Vec<Figure>> {
 pub(crate) fn measure_exchanges(effort: Effort) -> Result<Vec<Figure>> {
     let stage = Stage::new()?;
     let (ours, rival) = stage.rivals()?;
-    let count = effort.pick(100, 500);
+    let count = effort.pick(200, 2_000);
     let mut sides: Vec<Side<'_>> = vec![Box::new(|| exchanges(&ours, count))];
     if let Some(rival) = &rival {
         sides.push(Box::new(|| exchanges(rival, count)));
     }
-    let samples = take_turns(effort.pick(2, 5), &mut sides)?;
+    let samples = take_turns(effort.pick(2, 11), &mut sides)?;
     Ok(figures("time.ke_rate", "exchanges/s of one core", &samples))
 }
 

@@ -63,6 +63,8 @@ impl Door {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         match address {
+            // All that comes came to this one, and answers leave from it.
+            _ if !address.ip().is_unspecified() => {}
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }

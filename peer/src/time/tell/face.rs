@@ -58,12 +58,32 @@ impl Hand {
         Self { line: None, is_for_members: false, served }
     }
 
-    /// The clock so many nanoseconds ago.
-    pub(super) fn ago(&self, ns: u64) -> Utc {
-        let count = host::clock::count_ns();
+    /// The clock now.
+    pub(super) fn now(&self) -> Utc {
         match &self.line {
-            Some(line) => line.utc_at(Mono::from_ns(count.saturating_sub(ns))),
-            None => Utc::from_ns(host::clock::wall_ns()).plus_ns(-clock::moment::signed(ns)),
+            Some(line) => line.utc_at(Mono::from_ns(host::clock::count_ns())),
+            None => Utc::from_ns(host::clock::wall_ns()),
         }
+    }
+
+    /// The clock so many nanoseconds before a moment.
+    pub(super) fn before(&self, moment: &Moment, ns: u64) -> Utc {
+        match &self.line {
+            Some(line) => line.utc_at(Mono::from_ns(moment.count_ns.saturating_sub(ns))),
+            None => Utc::from_ns(moment.wall_ns).plus_ns(-clock::moment::signed(ns)),
+        }
+    }
+}
+
+/// A moment by both of the machine's clocks, for all that came before it.
+pub(super) struct Moment {
+    count_ns: u64,
+    /// By the system's clock, which the kernel's stamps are of.
+    pub(super) wall_ns: i64,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { count_ns: host::clock::count_ns(), wall_ns: host::clock::wall_ns() }
     }
 }

@@ -2,20 +2,21 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use clock::keeper::Served;
 use clock::measure;
-use nts::Fingerprint;
 use nts::limits::DATAGRAM_BYTES_MAX;
 use nts::ntp::{Leap, ReferenceId, Span, Stamp};
 use nts::server::{Asked, Host, Reading, Server};
+use nts::{Fingerprint, Ring};
+use shared::time::Now;
 
 use super::Shared;
 use super::door::{Door, Heard};
-use super::face::Hand;
-use crate::limits::TIME_STAMP_AGE_NS_MAX;
+use super::face::{Hand, Moment};
+use crate::limits::{TIME_DRAW_BYTES, TIME_STAMP_AGE_NS_MAX};
 
 /// How finely the clock can be read, as a power of two of seconds: a quarter of a microsecond.
 const PRECISION: i8 = -22;
@@ -55,50 +56,69 @@ impl Drop for Serving {
 
 fn serve(mut door: Door, mut server: Server, shared: &Shared, end: &UnixStream) {
     let mut out = vec![0; DATAGRAM_BYTES_MAX];
+    let mut draws = Draws::default();
     loop {
         match door.wait(end) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => return tracing::error!("the time is not told any more: {error}"),
         }
-        // One look at the clock for all that are there: it goes on by its own line.
-        let hand = shared.face.hand();
-        let reading = reading(&hand.served);
         // Nothing is there after all; or a datagram that the kernel could not hand over.
         if door.receive().is_err() {
             continue;
         }
+        // What is the same for all that came at once is looked up once; whether somebody is
+        // revoked is asked for each.
+        let hand = shared.face.hand();
+        let batch = Batch {
+            shared,
+            reading: reading(&hand.served),
+            hand,
+            moment: Moment::now(),
+            now: shared.clock.now(),
+            ring: shared.ring.read(),
+        };
         for question in door.heard() {
-            let desk = Desk { shared, hand: &hand, is_random: true };
-            answer(&door, question, &reading, &mut server, desk, &mut out);
+            batch.answer(&door, question, &mut server, &mut draws, &mut out);
         }
     }
 }
 
-fn answer(
-    door: &Door,
-    (heard, datagram): (&Heard, &[u8]),
-    reading: &Reading,
-    server: &mut Server,
-    mut desk: Desk<'_>,
-    out: &mut [u8],
-) {
-    let (shared, now) = (desk.shared, desk.shared.clock.now());
-    let received = stamp(desk.hand.ago(waited_ns(heard.at_ns, host::clock::wall_ns())));
-    let asked = Asked {
-        datagram,
-        from: heard.from.ip(),
-        received,
-        now_s: u64::try_from(now.wall.s()).unwrap_or_default(),
-        now_ms: now.tick.ms(),
-    };
-    let ring = shared.ring.read();
-    let verdict = server.handle(&asked, reading, &ring, &mut desk, out);
-    drop(ring);
-    shared.figures.count(&verdict);
-    let told = out.get(..verdict.len()).filter(|told| !told.is_empty() && desk.is_random);
-    if let Some(Err(error)) = told.map(|told| door.answer(heard, told)) {
-        tracing::trace!(from = %heard.from, "an answer was lost: {error}");
+/// What questions that came at once have in common.
+struct Batch<'a> {
+    shared: &'a Shared,
+    hand: Hand,
+    reading: Reading,
+    moment: Moment,
+    now: Now,
+    ring: RwLockReadGuard<'a, Ring>,
+}
+
+impl Batch<'_> {
+    fn answer(
+        &self,
+        door: &Door,
+        (heard, datagram): (&Heard, &[u8]),
+        server: &mut Server,
+        draws: &mut Draws,
+        out: &mut [u8],
+    ) {
+        let waited_ns = waited_ns(heard.at_ns, self.moment.wall_ns);
+        let asked = Asked {
+            datagram,
+            from: heard.from.ip(),
+            received: stamp(self.hand.before(&self.moment, waited_ns)),
+            now_s: u64::try_from(self.now.wall.s()).unwrap_or_default(),
+            now_ms: self.now.tick.ms(),
+        };
+        let mut desk = Desk { shared: self.shared, hand: &self.hand, draws, is_random: true };
+        let verdict = server.handle(&asked, &self.reading, &self.ring, &mut desk, out);
+        let is_random = desk.is_random;
+        self.shared.figures.count(&verdict);
+        let told = out.get(..verdict.len()).filter(|told| !told.is_empty() && is_random);
+        if let Some(Err(error)) = told.map(|told| door.answer(heard, told)) {
+            tracing::trace!(from = %heard.from, "an answer was lost: {error}");
+        }
     }
 }
 
@@ -139,13 +159,14 @@ fn stamp(utc: clock::moment::Utc) -> Stamp {
 struct Desk<'a> {
     shared: &'a Shared,
     hand: &'a Hand,
+    draws: &'a mut Draws,
     /// Nothing may be sent if the system gave no random octets.
     is_random: bool,
 }
 
 impl Host for Desk<'_> {
     fn random(&mut self, room: &mut [u8]) {
-        self.is_random &= host::random::fill(room).is_ok();
+        self.is_random &= self.draws.fill(room).is_some();
     }
 
     fn admits(&mut self, fingerprint: &Fingerprint) -> bool {
@@ -157,7 +178,30 @@ impl Host for Desk<'_> {
     }
 
     fn now(&mut self) -> Stamp {
-        stamp(self.hand.ago(0))
+        stamp(self.hand.now())
+    }
+}
+
+/// Random octets for nonces, drawn by the thousand: a draw costs the same whatever its length.
+/// Each is handed out once. They travel in the clear a moment later, so nothing is lost by having
+/// them lie here.
+#[derive(Default)]
+struct Draws {
+    octets: Vec<u8>,
+}
+
+impl Draws {
+    /// `None` if the system gives none.
+    fn fill(&mut self, room: &mut [u8]) -> Option<()> {
+        if self.octets.len() < room.len() {
+            let mut octets = vec![0; TIME_DRAW_BYTES.max(room.len())];
+            host::random::fill(&mut octets).ok()?;
+            self.octets = octets;
+        }
+        let rest = self.octets.len().checked_sub(room.len())?;
+        room.copy_from_slice(self.octets.get(rest..)?);
+        self.octets.truncate(rest);
+        Some(())
     }
 }
 
@@ -187,8 +231,10 @@ mod tests {
         assert_eq!((reading.leap, reading.stratum), (Leap::Steady, 10));
         assert_eq!(reading.reference_id.octets(), *b"LOCL");
         assert!(reading.root_dispersion.to_ns() >= 100_000_000);
-        let off = hand.ago(5).ns_from(clock::moment::Utc::from_ns(host::clock::wall_ns()));
-        assert!(off.abs() < S, "{off}");
+        let moment = Moment::now();
+        let before = clock::moment::Utc::from_ns(moment.wall_ns - 5);
+        assert_eq!(hand.before(&moment, 5), before);
+        assert!((5..S).contains(&hand.now().ns_from(before)));
     }
 
     #[test]
@@ -196,5 +242,19 @@ mod tests {
         let served = Served { synchronised: false, ..Hand::system().served };
         let reading = reading(&served);
         assert_eq!((reading.leap, reading.stratum), (Leap::Unknown, 16));
+    }
+
+    #[test]
+    fn what_is_drawn_is_handed_out_once() {
+        let mut draws = Draws::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..TIME_DRAW_BYTES {
+            let mut nonce = [0; 16];
+            draws.fill(&mut nonce).unwrap();
+            assert!(seen.insert(nonce));
+        }
+        let mut long = vec![0; 2 * TIME_DRAW_BYTES];
+        draws.fill(&mut long).unwrap();
+        assert!(long.iter().filter(|octet| **octet == 0).count() < TIME_DRAW_BYTES / 8);
     }
 }
