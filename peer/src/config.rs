@@ -30,7 +30,7 @@ pub use bridge::{Bridge, EngineUrl};
 pub use mqtt::{Mqtt, MqttDoors};
 pub use source::{NTP_PORT, Source, Way, with_port};
 pub use template::Template;
-pub use time::{Time, TimeDoors};
+pub use time::{PairFiles, Time, TimeDoors};
 
 /// Why `node.yaml` cannot be used. Whose fault: whoever edited it, or the disk.
 #[derive(Debug, thiserror::Error)]

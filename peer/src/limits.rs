@@ -290,6 +290,15 @@ pub const TIME_QUERIES: u32 = 4;
 pub const TIME_QUERY_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of the file with the keys of the cookies: eight have 378.
 pub const NTS_RING_BYTES_MAX: usize = 1024;
+/// Bytes of a certificate for the port of the key exchange: eight of the largest RSA keys that are
+/// in use, in PEM and with their text.
+pub const NTS_CHAIN_BYTES_MAX: usize = 128 * 1024;
+/// Certificates in that file: public authorities have two or three.
+pub const NTS_CHAIN_MAX: usize = 8;
+/// How long before its end it is told that nobody has replaced it, in seconds, unless a quarter of
+/// its life is shorter: whoever renews by himself has done so when a third was left, and two weeks
+/// are enough for who does it by hand.
+pub const NTS_CERTIFICATE_NEAR_S: i64 = 14 * 86_400;
 /// Questions about the time that are taken from the kernel at once; more hardly ever wait.
 pub const TIME_BATCH: usize = 16;
 /// Random octets that are drawn at once for the nonces of answers: 128 questions of one cookie.

@@ -2,6 +2,7 @@
 //!
 //! Reading goes through the parser of `rustls-pki-types`; writing is small enough to stand here.
 
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use zeroize::Zeroizing;
 
@@ -83,6 +84,23 @@ pub fn private_key(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, PemError> {
     found.pop().map(Zeroizing::new).ok_or(PemError::Missing { label: PRIVATE_KEY })
 }
 
+/// The one unencrypted key of a text, as any program writes it: PKCS#8, or the older kinds of RSA
+/// (PKCS#1) and ECDSA (SEC 1).
+///
+/// # Errors
+/// As [`certificates`].
+pub fn any_private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+    let mut found = None;
+    for section in <(SectionKind, Vec<u8>) as PemObject>::pem_slice_iter(bytes) {
+        let (kind, der) = section.map_err(|_| PemError::Armour)?;
+        let Some(key) = PrivateKeyDer::from_pem(kind, der) else { continue };
+        if found.replace(key).is_some() {
+            return Err(PemError::TooMany { label: PRIVATE_KEY, max: 1 });
+        }
+    }
+    found.ok_or(PemError::Missing { label: PRIVATE_KEY })
+}
+
 fn sections(
     bytes: &[u8],
     kind: SectionKind,
@@ -131,6 +149,22 @@ mod tests {
             let text = encode(CERTIFICATE, &der);
             assert_eq!(certificates(text.as_bytes(), 1).unwrap(), vec![der]);
         }
+    }
+
+    #[test]
+    fn a_key_of_another_program_is_read_whatever_its_kind() {
+        for label in [PRIVATE_KEY, "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
+            let text = encode(label, b"key");
+            // OpenSSL puts the curve in front.
+            let text = format!("{}{}", *encode("EC PARAMETERS", b"curve"), *text);
+            assert_eq!(any_private_key(text.as_bytes()).unwrap().secret_der(), b"key");
+        }
+        let missing = Err(PemError::Missing { label: PRIVATE_KEY });
+        assert_eq!(any_private_key(b""), missing);
+        assert_eq!(any_private_key(encode("ENCRYPTED PRIVATE KEY", b"key").as_bytes()), missing);
+        let two = [PRIVATE_KEY, "EC PRIVATE KEY"].map(|label| encode(label, b"key").to_string());
+        let max = PemError::TooMany { label: PRIVATE_KEY, max: 1 };
+        assert_eq!(any_private_key(two.concat().as_bytes()), Err(max));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! tells nobody.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -21,12 +22,24 @@ pub struct Time {
     pub listen: Option<SocketAddr>,
     /// Where programs that are no peers get keys (RFC 8915), over TCP.
     pub ke: Option<SocketAddr>,
+    /// What they are shown there who cannot check this node's own certificate.
+    pub beside: Option<PairFiles>,
     /// Whether they need a certificate for it.
     pub clients: Clients,
     /// Whether questions without NTS are answered too; nobody can trust such an answer.
     pub plain: bool,
     /// Whether this machine's own clock is told, although nobody confirms it.
     pub local: bool,
+}
+
+/// A certificate from outside the network and its key, PEM; a path without a root begins in the
+/// bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's key.
+    pub key: PathBuf,
 }
 
 /// What the command line says of it.
@@ -45,7 +58,13 @@ impl Time {
     /// Says what is missing.
     pub fn with(self, doors: TimeDoors) -> Result<Self, String> {
         let TimeDoors { listen, ke } = doors;
-        Self { listen: listen.or(self.listen), ke: ke.or(self.ke), ..self }.check()
+        let time = Self { listen: listen.or(self.listen), ke: ke.or(self.ke), ..self }.check()?;
+        if time.beside.is_some() && time.ke.is_none() {
+            return Err(
+                "time.certificate: it is shown at time.ke only, and that is not there".into()
+            );
+        }
+        Ok(time)
     }
 
     fn check(self) -> Result<Self, String> {
@@ -63,6 +82,8 @@ pub(super) struct TimeText {
     sources: Vec<SourceText>,
     listen: Option<String>,
     ke: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
     #[serde(default)]
     client_certificates: ClientsText,
     #[serde(default)]
@@ -89,7 +110,14 @@ impl TimeText {
         };
         let (listen, ke) = (address("listen", self.listen)?, address("ke", self.ke)?);
         let sources = source::check(self.sources)?;
-        Time { sources, listen, ke, clients, plain: self.plain, local: self.local }.check()
+        let beside = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some(PairFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err("time.certificate: its key is missing, time.key".into()),
+            (None, Some(_)) => return Err("time.key: without time.certificate".into()),
+        };
+        let (plain, local) = (self.plain, self.local);
+        Time { sources, listen, ke, beside, clients, plain, local }.check()
     }
 }
 
@@ -138,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_goes_with_its_key_and_with_the_door_for_keys() {
+        let text = "{listen: \"0.0.0.0:1\", certificate: ke.pem, key: ke.key}";
+        let (certificate, key) = ("ke.pem".into(), "ke.key".into());
+        let time = read(text).unwrap();
+        assert_eq!(time.beside, Some(PairFiles { certificate, key }));
+        let doors = |ke| TimeDoors { listen: None, ke };
+        assert!(time.clone().with(doors(None)).unwrap_err().contains("time.ke"));
+        assert!(time.with(doors(Some(parse("0.0.0.0:2").unwrap()))).is_ok());
+        assert_eq!(read("{listen: \"0.0.0.0:1\"}").unwrap().beside, None);
+    }
+
+    #[test]
     fn the_command_line_comes_first() {
         let at = |text: &str| Some(parse(text).unwrap());
         let said = TimeDoors { listen: at("127.0.0.1:1"), ke: at("127.0.0.1:2") };
@@ -155,6 +195,8 @@ mod tests {
             ("{listen: \"0.0.0.0:1\", ke: nowhere}", "time.ke"),
             ("ke: 0.0.0.0:4460", "without time.listen"),
             ("plain: maybe", "plain"),
+            ("certificate: ke.pem", "time.key"),
+            ("key: ke.key", "without time.certificate"),
             ("port: 123", "unknown"),
         ] {
             let error = read(text).unwrap_err();

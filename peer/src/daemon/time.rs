@@ -70,6 +70,7 @@ pub(super) async fn tell(
         config: &config,
         kept: kept.clone(),
         keys: bundle.paths.nts_keys(),
+        folder: bundle.paths.folder(),
         algorithm: bundle.cert.public.algorithm(),
         verifier: Arc::clone(&bundle.verifier),
         listener: Arc::clone(listener),
@@ -112,8 +113,9 @@ impl Timing {
         self
     }
 
-    /// Other sources may stand in `node.yaml` now.
+    /// Other sources may stand in `node.yaml` now, and other files beside it.
     pub(super) fn reloaded(&self, bundle: &Bundle) {
+        self.kept.links().teller().iter().for_each(|teller| teller.reload());
         self.kept.tell(Ordered::Sources(bundle.config.time.sources.clone()));
     }
 }

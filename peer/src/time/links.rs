@@ -100,6 +100,11 @@ impl Links {
         let _ = self.teller.set(Arc::downgrade(teller));
     }
 
+    /// Who gives keys, if anybody does.
+    pub(crate) fn teller(&self) -> Option<Arc<Teller>> {
+        self.teller.get().and_then(Weak::upgrade)
+    }
+
     /// A link is up; these are its frames of ours.
     pub(crate) fn join(
         self: &Arc<Self>,
@@ -149,7 +154,7 @@ impl Links {
     }
 
     fn answer(&self, line: &Line, asked: &[u8]) -> Vec<u8> {
-        match self.teller.get().and_then(Weak::upgrade) {
+        match self.teller() {
             Some(teller) => teller.answer(asked, &line.common.theirs, &line.common.member),
             None => problem(Problem::Internal),
         }

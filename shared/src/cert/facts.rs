@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use super::extension::{Attributes, OID_TEXT};
@@ -111,6 +112,16 @@ pub struct Facts {
     pub attributes: Attributes,
     /// Critical extensions that nobody here knows.
     pub unknown_critical: Vec<String>,
+}
+
+/// When a certificate begins and ends, whoever made it and of whatever kind its key is.
+///
+/// # Errors
+/// [`CertError::Der`].
+pub fn dates(der: &[u8]) -> Result<(Timestamp, Timestamp), CertError> {
+    let (_, cert) = X509Certificate::from_der(der).map_err(|_| CertError::Der)?;
+    let at = |time: ASN1Time| Timestamp::from_s(time.timestamp());
+    Ok((at(cert.validity().not_before), at(cert.validity().not_after)))
 }
 
 impl Facts {

@@ -21,6 +21,7 @@ use shared::verify::{Member, Verified, Verifier};
 use shared::wire::{ALPN, ALPN_RELAY};
 
 use crate::Clock;
+use crate::beside::Beside;
 use crate::door::Presented;
 use crate::verdict::{Judge, Verdict};
 
@@ -230,12 +231,17 @@ impl Listener {
         Ok((config, verdict))
     }
 
-    /// The configuration for one connection of a program that wants keys for the time. There is no
-    /// verdict for one that showed no certificate.
+    /// The configuration for one connection of a program that wants keys for the time; whom our own
+    /// certificate is nothing to is shown the one beside it. There is no verdict for one that
+    /// showed no certificate.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn time_config(&self, clients: Clients) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
+    pub fn time_config(
+        &self,
+        clients: Clients,
+        beside: Option<&Beside>,
+    ) -> Result<(Arc<ServerConfig>, Verdict), TlsError> {
         let side = &self.0;
         let (verifier, clock) = (Arc::clone(&side.verifier), Arc::clone(&side.clock));
         let (judge, verdict) = Judge::new(Arc::clone(&side.provider), move |chain| {
@@ -246,7 +252,12 @@ impl Listener {
             Clients::Either => Arc::new(judge.or_anonymous()),
             Clients::Anybody => WebPkiClientVerifier::no_client_auth(),
         };
-        let config = self.listening(judge, side.present()?, &[ALPN_NTSKE])?;
+        let own = side.present()?;
+        let shown = match beside {
+            Some(beside) => beside.or(Arc::clone(&own.0)),
+            None => own,
+        };
+        let config = self.listening(judge, shown, &[ALPN_NTSKE])?;
         Ok((config, verdict))
     }
 
@@ -268,7 +279,7 @@ impl Listener {
     fn listening(
         &self,
         judge: Arc<dyn ClientCertVerifier>,
-        present: Arc<Present>,
+        present: Arc<dyn ResolvesServerCert>,
         protocols: &[&[u8]],
     ) -> Result<Arc<ServerConfig>, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider))

@@ -5,13 +5,14 @@
 //!
 //! What is decided here, for both directions: TLS 1.3 only, mutual, hybrid post-quantum key
 //! exchange first, no tickets, no session storage, no early data, no SNI, our own verifier (but for
-//! `engine.rs`: servers that are no peers).
+//! `engine.rs`: servers that are no peers), our own certificate (but for `beside.rs`: the time).
 //! Resumption is off because a resumed handshake calls no verifier: a revoked node would come back
 //! by its ticket.
 //!
 //! **Invariant:** every handshake runs the verifier, and its verdict can be taken exactly once.
 
 mod alert;
+mod beside;
 mod cold;
 mod config;
 mod door;
@@ -20,6 +21,7 @@ mod foreign;
 mod verdict;
 
 pub use alert::{Role, refusal_of};
+pub use beside::{Beside, BesideError};
 pub use config::{
     ALPN_MQTT, ALPN_NTSKE, Clients, Dialler, Identity, Listener, TlsError, server_name, warm_up,
 };

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::pair::KeptPair;
 use super::{Shared, keys_of};
 use crate::limits::{HANDSHAKE, KEY_EXCHANGE, LINGER, LINGER_BYTES_MAX};
 use crate::link::{Bounds, Gate, Pass};
@@ -67,8 +68,9 @@ fn turned_away(shared: &Shared, remote: SocketAddr, what: &str) {
 async fn exchange(tcp: TcpStream, shared: &Shared) -> Result<String, String> {
     // An answer is one flight: waiting for more of it, the kernel would wait for the client's.
     tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-    let config = shared.listener.time_config(shared.clients).map_err(|error| error.to_string())?;
-    let (config, verdict) = config;
+    let beside = shared.beside.as_ref().map(KeptPair::shown);
+    let config = shared.listener.time_config(shared.clients, beside.as_deref());
+    let (config, verdict) = config.map_err(|error| error.to_string())?;
     let shaking = TlsAcceptor::from(config).accept(tcp);
     let shaken = timeout(HANDSHAKE, shaking).await;
     let shaken = shaken.map_err(|_| format!("no handshake within {HANDSHAKE:?}"))?;

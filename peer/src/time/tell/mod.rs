@@ -11,11 +11,12 @@ mod door;
 mod exchange;
 mod face;
 mod figures;
+mod pair;
 mod ring;
 mod serve;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use shared::key::Algorithm;
 use shared::verify::{Member, Verifier};
 use tls::Clients;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::config;
@@ -39,10 +41,12 @@ use crate::time::Kept;
 use door::Door;
 use face::Face;
 use figures::Figures;
+use pair::KeptPair;
 use ring::KeptRing;
 use serve::Serving;
 
-/// How often it is looked whether the cookies need another key.
+/// How often it is looked whether the cookies need another key, and whether there is another
+/// certificate.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// What a server of time starts with.
@@ -53,6 +57,8 @@ pub(crate) struct Opening<'o> {
     pub(crate) kept: Kept,
     /// Where the keys of the cookies are kept.
     pub(crate) keys: PathBuf,
+    /// The bundle.
+    pub(crate) folder: &'o Path,
     /// What this node's certificate is signed with.
     pub(crate) algorithm: Algorithm,
     /// Judges certificates.
@@ -74,6 +80,10 @@ pub(crate) struct Teller {
 pub(super) struct Shared {
     face: Face,
     ring: KeptRing,
+    /// What is shown to whoever cannot check the node's own certificate.
+    beside: Option<KeptPair>,
+    /// Told to look at once.
+    woken: Notify,
     verifier: Arc<Verifier>,
     listener: Arc<tls::Listener>,
     clients: Clients,
@@ -81,6 +91,30 @@ pub(super) struct Shared {
     figures: Figures,
     /// Where the time is told.
     told_at: SocketAddr,
+}
+
+impl Opening<'_> {
+    /// The certificate beside the node's own, which one that no program outside can check needs.
+    fn beside(&self) -> Result<Option<KeptPair>, Fault> {
+        if self.config.ke.is_none() {
+            return Ok(None);
+        }
+        if let Some(files) = &self.config.beside {
+            return KeptPair::open(files, self.folder, self.clock.now().wall).map(Some);
+        }
+        if !self.algorithm.is_post_quantum() {
+            return Ok(None);
+        }
+        let algorithm = self.algorithm.as_str();
+        Err(Fault::usage(format!(
+            "time.ke: this node's certificate is {algorithm}, which no NTS client reads yet"
+        ))
+        .hint(
+            "name one for them, by any authority that they trust: `certificate: ke.pem` and \
+             `key: ke.key` under `time:`;\n\
+             or leave time.ke out: peers get their keys over their links",
+        ))
+    }
 }
 
 impl Teller {
@@ -91,13 +125,7 @@ impl Teller {
     pub(crate) async fn open(opening: Opening<'_>) -> Result<Option<Self>, Fault> {
         let config = opening.config;
         let Some(listen) = config.listen else { return Ok(None) };
-        if config.ke.is_some() && opening.algorithm.is_post_quantum() {
-            return Err(Fault::usage(format!(
-                "time.ke: this node's certificate is {}, which no NTS client reads yet",
-                opening.algorithm.as_str()
-            ))
-            .hint("leave time.ke out: peers get their keys over their links"));
-        }
+        let beside = opening.beside()?;
         let taken = |at: SocketAddr, error: &std::io::Error| {
             Fault::failed(format!("time cannot listen on {at}: {error}"))
                 .hint("choose another IP:PORT, or port 0 for any free one")
@@ -107,6 +135,8 @@ impl Teller {
         let shared = Arc::new(Shared {
             face: Face { kept: opening.kept, is_vouched_for: config.local },
             ring: KeptRing::open(opening.keys, wall_s(&opening.clock))?,
+            beside,
+            woken: Notify::new(),
             verifier: opening.verifier,
             listener: opening.listener,
             clients: config.clients,
@@ -150,6 +180,11 @@ impl Teller {
         granted.unwrap_or_else(records::problem)
     }
 
+    /// The files may be others now.
+    pub(crate) fn reload(&self) {
+        self.shared.woken.notify_one();
+    }
+
     /// What is counted.
     pub(crate) fn metrics(&self) -> [Metric; 9] {
         self.shared.figures.metrics()
@@ -163,6 +198,12 @@ impl Drop for Teller {
 }
 
 impl Shared {
+    /// Looks at the files.
+    fn look(&self) {
+        self.ring.look(wall_s(&self.clock));
+        self.beside.iter().for_each(|pair| pair.look(self.clock.now().wall));
+    }
+
     /// Whether the holder of a key may have the time now. A list that cannot be read admits nobody.
     fn admits(&self, fingerprint: &Fingerprint) -> bool {
         if fingerprint.is_none() {
@@ -212,9 +253,12 @@ fn wall_s(clock: &Clock) -> u64 {
 async fn look(shared: Arc<Shared>) {
     let mut turn = tokio::time::interval(LOOK);
     loop {
-        turn.tick().await;
+        tokio::select! {
+            _ = turn.tick() => {}
+            () = shared.woken.notified() => {}
+        }
         let shared = Arc::clone(&shared);
         // The disk may take its time.
-        let _ = tokio::task::spawn_blocking(move || shared.ring.look(wall_s(&shared.clock))).await;
+        let _ = tokio::task::spawn_blocking(move || shared.look()).await;
     }
 }
