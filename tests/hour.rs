@@ -1,12 +1,10 @@
 //! The time, from peers that really run: who hears it, who does not any more, and what chrony says.
 
-use std::net::SocketAddr;
-use std::path::Path;
-
 use nts::client::{Heard, Refused};
 use tests::chrony::{Chrony, IN_THE_END};
 use tests::hour::Asker;
-use tests::{Credentials, Network, Peer, SOON, wait_until};
+use tests::teller::{self, BOTH};
+use tests::{Credentials, Network, Peer, SOON, Teller, wait_until};
 
 /// A network with bob and carol, and alice who tells the time on this machine's own address.
 struct Case {
@@ -24,15 +22,13 @@ impl Case {
 
     /// Alice, with this in the section `time:` of her node.yaml, and both doors.
     fn alice(&self, time: &str) -> Teller {
-        self.teller(time, &["--time", "127.0.0.1:0", "--ke", "127.0.0.1:0"])
+        self.teller(time, &BOTH)
     }
 
     /// The same with these doors.
     fn teller(&self, time: &str, doors: &[&str]) -> Teller {
         let bundle = self.network.bundle("alice");
-        let text = std::fs::read_to_string(bundle.join("node.yaml")).unwrap();
-        let text = text.split("\ntime:").next().unwrap();
-        std::fs::write(bundle.join("node.yaml"), format!("{text}\ntime: {{{time}}}\n")).unwrap();
+        teller::set(&bundle, time);
         Teller::start(&bundle, doors)
     }
 
@@ -50,43 +46,6 @@ impl Case {
 
     fn trust(&self) -> std::path::PathBuf {
         self.network.bundle("bob").join("trust.pem")
-    }
-}
-
-/// A peer that tells the time, and where.
-struct Teller {
-    peer: Peer,
-    time: SocketAddr,
-    exchange: SocketAddr,
-}
-
-impl Teller {
-    fn start(bundle: &Path, doors: &[&str]) -> Self {
-        let args = [&["--no-lan"], doors].concat();
-        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-        let peer = Peer::start_as(&[], bundle, "127.0.0.1:0", &args);
-        let log = peer.log();
-        let at = |what: &str| {
-            let line = log.lines().find_map(|line| line.split_once(what));
-            line.map_or("0.0.0.0:0", |line| line.1.trim()).parse().unwrap()
-        };
-        let (time, exchange) = (at(" ntp listens on "), at(" nts-ke listens on "));
-        Self { peer, time, exchange }
-    }
-
-    /// Again, at the same places.
-    fn again(self, case: &Case) -> Self {
-        let (time, exchange) = (self.time.to_string(), self.exchange.to_string());
-        self.peer.terminate();
-        Self::start(&case.network.bundle("alice"), &["--time", &time, "--ke", &exchange])
-    }
-
-    /// What `peer metrics` says of one figure.
-    fn counted(&self, name: &str) -> u64 {
-        let text = self.peer.ask("metrics", &[]).ended(0).out;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix(&format!("conclave_{name}_total ")));
-        line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
     }
 }
 
@@ -211,7 +170,7 @@ fn a_restart_turns_nobody_away() {
     if running.is_some() {
         wait_until("chrony asks", IN_THE_END, || alice.counted("time_questions") >= 4);
     }
-    let alice = alice.again(&case);
+    let alice = alice.again();
     has_the_time(&mut asker);
     if running.is_some() {
         wait_until("chrony asks on", IN_THE_END, || alice.counted("time_questions") >= 8);
@@ -219,7 +178,7 @@ fn a_restart_turns_nobody_away() {
     assert_eq!((alice.counted("nts_naks"), alice.counted("nts_key_exchanges")), (0, 0));
     // Lost keys are what that would be like.
     std::fs::remove_file(case.network.bundle("alice").join("nts.keys")).unwrap();
-    let alice = alice.again(&case);
+    let alice = alice.again();
     assert!(matches!(asker.ask(), Some(Err(Refused::Nak))));
     assert!(alice.counted("nts_naks") >= 1);
     has_the_time(&mut Asker::keyed(alice.exchange, None));
@@ -259,17 +218,6 @@ fn what_cannot_be_is_said_at_the_start() {
         let said_it = Peer::fails(&bundle, "127.0.0.1:0");
         assert!(said_it.err.contains(said), "{time}: {}", said_it.err);
     }
-}
-
-#[test]
-fn no_client_reads_ml_dsa_yet() {
-    let network = Network::of("mesh.example", "ml-dsa-44");
-    let bundle = network.enroll("alice");
-    let text = std::fs::read_to_string(bundle.join("node.yaml")).unwrap();
-    let time = "time: {listen: \"127.0.0.1:0\", ke: \"127.0.0.1:0\"}";
-    std::fs::write(bundle.join("node.yaml"), format!("{text}\n{time}\n")).unwrap();
-    let said = Peer::fails(&bundle, "127.0.0.1:0");
-    assert!(said.err.contains("is ml-dsa-44, which no NTS client reads yet"), "{}", said.err);
 }
 
 #[test]

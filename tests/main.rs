@@ -58,5 +58,6 @@ mod skewed;
 mod soak;
 mod suspended;
 mod topics;
+mod two_certificates;
 mod unauthorized;
 mod yaml;

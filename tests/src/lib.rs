@@ -28,6 +28,7 @@ pub mod middle;
 pub mod mole;
 pub mod network;
 pub mod online;
+pub mod outsider;
 pub mod pipe;
 pub mod programs;
 pub mod raw;
@@ -35,6 +36,7 @@ pub mod seat;
 pub mod soak;
 pub mod speaker;
 pub mod talk;
+pub mod teller;
 pub mod tree;
 
 use std::time::{Duration, Instant};
@@ -48,8 +50,10 @@ pub use middle::Middle;
 pub use mole::{Mole, Plan};
 pub use network::Network;
 pub use online::{Joining, Machine, Online};
+pub use outsider::Outsider;
 pub use raw::{Ear, Hearing, Trap};
 pub use speaker::Speaker;
+pub use teller::Teller;
 
 /// How long a scenario waits for what should take milliseconds; generous, because two cores run
 /// many peers at once.
