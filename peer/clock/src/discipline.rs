@@ -87,6 +87,13 @@ impl Discipline {
         true
     }
 
+    /// Goes on as it is, but may be wrong by so much more.
+    pub fn doubt(&mut self, ns: u64) {
+        let known = self.line.bound_ns != UNKNOWN_NS;
+        let bound_ns = self.line.bound_ns.saturating_add(ns).min(UNKNOWN_NS - 1);
+        self.show(Line { bound_ns: if known { bound_ns } else { UNKNOWN_NS }, ..self.line });
+    }
+
     /// Goes on at the same rate; what was being slewed is spent.
     pub fn hold(&mut self, now: Mono) {
         let line = self.begun(now);

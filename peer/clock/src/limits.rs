@@ -119,6 +119,15 @@ pub const CALM_NS: u64 = 600 * S;
 pub const NAKS: u32 = 8;
 /// How far the system clock may jump against the count of nanoseconds, in ns, before it is told.
 pub const SYSTEM_JUMP_NS: u64 = S;
+/// A sleep of the machine, in ns: less is the grain of two counts that are read one after the other.
+pub const SLEEP_NS: u64 = S / 10;
+/// How wrong the count may be after a sleep, in ns: most machines count it by a clock that shows
+/// seconds, read at both ends.
+pub const SLEEP_ERROR_NS: u64 = 2 * S;
+/// How far from the system clock so few clocks that none of them bears a liar may draw one that no
+/// root ever set, in ns: as much as dates are judged with, and more than clocks that somebody sets
+/// are apart.
+pub const HOME_NS_MAX: u64 = 10 * S;
 
 /// Events that wait to be fetched: more in one go are repetitions, and the oldest are dropped.
 pub const EVENTS_MAX: usize = 256;

@@ -16,7 +16,7 @@ use crate::limits::{
     POLL_USUAL, PRECISION_NS, RATE_MAX, SAMPLES_MAX, SAMPLES_MIN, WANDER, WARM_NS,
 };
 use crate::measure::{Sample, Told};
-use crate::moment::{Mono, Utc, signed};
+use crate::moment::{Mono, Utc};
 
 /// Where a source's clock is at some moment, as far as we know.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,14 @@ pub struct Estimate {
     pub jitter_ns: u64,
     /// What it said last.
     pub told: Told,
+}
+
+/// How wrong a line may be.
+struct Doubt {
+    /// At the newest answer, in ns.
+    offset_ns: f64,
+    /// And how fast that grows from there, in parts of 1.
+    rate: f64,
 }
 
 /// What is known of a source.
@@ -109,6 +117,11 @@ impl Source {
         self.next = now.plus_ns(interval - interval / 32 * u64::from(share) / 256);
     }
 
+    /// It is asked now, and some times close together: something happened to our count.
+    pub fn hurry(&mut self, now: Mono) {
+        (self.next, self.burst, self.born) = (self.next.min(now), BURST, now);
+    }
+
     /// Takes an answer; whether it shows that the clock there was set.
     pub fn take(&mut self, sample: Sample) -> bool {
         self.reach |= 1;
@@ -117,16 +130,16 @@ impl Source {
             return false;
         }
         if self.is_far_off(&sample) {
+            // Until the next one tells an accident from a clock that was set, nobody knows.
+            self.next = self.next.min(sample.at.plus_ns(BURST_NS));
             let Some(first) = self.outlier.take().filter(|first| first.at < sample.at) else {
                 self.outlier = Some(sample);
                 return false;
             };
             self.samples.clear();
-            self.samples.push_back(first);
-            self.samples.push_back(sample);
-            self.line = None;
-            (self.poll, self.score) = (POLL_MIN, 0.0);
-            self.born = self.next;
+            (self.line, self.born) = (None, sample.at);
+            self.samples.extend([first, sample]);
+            (self.poll, self.score, self.burst) = (POLL_MIN, 0.0, BURST);
             return true;
         }
         self.outlier = None;
@@ -151,10 +164,11 @@ impl Source {
         let rate = line.rate.clamp(-2.0 * RATE_MAX, 2.0 * RATE_MAX);
         let gained = line.offset_ns + ahead as f64 * rate;
         let utc = newest.utc.plus_ns(ahead).plus_ns(gained.round() as i64);
-        let growth = (3.0 * line.rate_error + DRIFT / 15.0).min(DRIFT);
-        let grown = ahead.unsigned_abs() as f64 * growth + 2.0 * line.offset_error_ns;
-        let measured = (delay_ns / 2).saturating_add(grown.ceil() as u64) + PRECISION_NS;
-        let distance_ns = newest.told.distance_ns().saturating_add(measured);
+        let Doubt { offset_ns, rate: growth } = self.doubt(&line)?;
+        let grown = offset_ns + ahead.unsigned_abs() as f64 * growth;
+        let astray = self.outlier.as_ref().map_or(0.0, |outlier| miss(&line, newest, outlier));
+        let measured = (grown + astray.abs()).ceil() as u64;
+        let distance_ns = newest.told.distance_ns().saturating_add(measured + PRECISION_NS);
         let jitter_ns = line.jitter_ns.round() as u64;
         Some(Estimate { utc, distance_ns, rate, delay_ns, jitter_ns, told: newest.told.clone() })
     }
@@ -163,6 +177,27 @@ impl Source {
     fn delay_ns(&self) -> Option<u64> {
         let used = self.line.map_or(self.samples.len(), |line| line.used);
         self.samples.iter().rev().take(used).map(|sample| sample.delay_ns).min()
+    }
+
+    /// How wrong the line may be.
+    ///
+    /// An answer is wrong by at most half of its round trip, whoever delayed it in whichever
+    /// direction; so the line is wrong where it passes an answer by that and by what it misses it
+    /// by, and its rate by two of these over the time between. A delay that grows steadily lies on
+    /// a perfect line: how well answers agree with each other says nothing about the truth.
+    fn doubt(&self, line: &Line) -> Option<Doubt> {
+        let newest = self.samples.back()?;
+        let reach = |sample: &Sample| {
+            let missed = miss(line, newest, sample).abs();
+            (newest.at.ns_since(sample.at) as f64, missed + sample.delay_ns as f64 / 2.0)
+        };
+        let (_, last) = reach(newest);
+        let used = || self.samples.iter().rev().take(line.used).map(reach);
+        let rates = used().skip(1).map(|(age_ns, reach)| (reach + last) / age_ns);
+        // Both clocks run as clocks do, whatever was measured; and their rates wander.
+        let rate = rates.fold(line.rate.abs() + RATE_MAX, f64::min) + WANDER;
+        let offset_ns = used().map(|(age_ns, reach)| reach + age_ns * rate).fold(last, f64::min);
+        Some(Doubt { offset_ns, rate })
     }
 
     /// The samples relative to the newest, oldest first.
@@ -187,12 +222,10 @@ impl Source {
         if self.samples.len() <= SAMPLES_MIN {
             return false;
         }
-        let ahead = sample.at.ns_from(newest.at);
-        let expected = line.offset_ns + ahead as f64 * line.rate;
-        let offset = sample.utc.ns_from(newest.utc).saturating_sub(ahead) as f64;
+        let ahead_ns = sample.at.ns_since(newest.at) as f64;
         let hidden = (sample.delay_ns + self.delay_ns().unwrap_or_default()) as f64 / 2.0;
-        let wander = signed(PRECISION_NS) as f64 + ahead.abs() as f64 * DRIFT;
-        (offset - expected).abs() > hidden + wander + 4.0 * line.jitter_ns
+        let wander = PRECISION_NS as f64 + ahead_ns * DRIFT;
+        miss(&line, newest, sample).abs() > hidden + wander + 4.0 * line.jitter_ns
     }
 
     fn adapt(&mut self) {
@@ -210,10 +243,18 @@ impl Source {
     }
 }
 
+/// By how much an answer lies beside the line, in ns.
+fn miss(line: &Line, newest: &Sample, sample: &Sample) -> f64 {
+    let ahead = sample.at.ns_from(newest.at);
+    let offset = sample.utc.ns_from(newest.utc).saturating_sub(ahead) as f64;
+    offset - line.offset_ns - ahead as f64 * line.rate
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::{Leap, Root};
+    use crate::moment::signed;
 
     const S: u64 = 1_000_000_000;
 
@@ -284,6 +325,69 @@ mod tests {
         let now = Mono::from_ns(384 * S);
         let utc = source.estimate(now).unwrap().utc.ns();
         assert_eq!(utc, (1_800_000_384) * signed(S) + 900_000_000);
+    }
+
+    /// What [`sample`] makes of an offset of nothing.
+    fn truth(at: Mono) -> i64 {
+        signed(at.ns()) + 1_800_000_000 * signed(S)
+    }
+
+    /// Whoever holds back packets in one direction, each a little longer than the last, draws a
+    /// perfect line; what is shown as the error has to cover it all the same.
+    #[test]
+    fn a_delay_that_grows_steadily_stays_within_the_bound() {
+        for (step_ns, steps) in [(100_000, 38), (1_000_000, 19), (5_000_000, 40), (8_000_000, 40)] {
+            for (crystal_ns, before) in [(0, 3), (0, 24), (800, 24), (-1_600, 60)] {
+                let mut source = taken((0..before).map(|turn| {
+                    (turn * crystal_ns + noise(turn), 1_000_000 + noise(turn).unsigned_abs())
+                }));
+                for turn in before..before + steps {
+                    let held = (turn - before + 1) as u64 * step_ns;
+                    let at = 16 * turn as u64;
+                    source.ask(Mono::from_ns(at * S), POLL_MAX, 0);
+                    let offset = turn * crystal_ns + noise(turn) + signed(held) / 2;
+                    source.take(sample(at, offset, 1_000_000 + held));
+                    for later in [at, at + 15] {
+                        let now = Mono::from_ns(later * S);
+                        let Some(estimate) = source.estimate(now) else { continue };
+                        let right = truth(now) + (later as i64 * crystal_ns) / 16;
+                        let error = estimate.utc.ns().abs_diff(right);
+                        let bound = estimate.distance_ns + 10_000;
+                        assert!(error <= bound, "{step_ns} {crystal_ns}: {error} > {bound}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bound_of_who_is_not_delayed_is_little_more_than_half_the_round_trip() {
+        let source = taken((0..64).map(|turn| (turn * 16_000 + noise(turn), 300_000)));
+        let distance = source.estimate(Mono::from_ns(63 * 16 * S)).unwrap().distance_ns;
+        assert!((150_000..170_000).contains(&distance), "{distance}");
+    }
+
+    #[test]
+    fn while_nobody_knows_whether_it_was_set_the_bound_covers_both_and_it_is_asked_at_once() {
+        let mut source = taken((0..150).map(|turn| (noise(turn), 20_000_000)));
+        let at = source.next();
+        source.ask(at, POLL_MAX, 0);
+        assert!(source.next() > at.plus_ns(900 * S));
+        source.take(sample(at.ns() / S, 900_000_000, 20_000_000));
+        assert!(source.next() <= at.plus_ns(BURST_NS));
+        let estimate = source.estimate(at).unwrap();
+        assert!(estimate.distance_ns > 900_000_000);
+        let mut answered = 1;
+        while source.line.is_some_and(|line| line.used > SAMPLES_MIN) || source.line.is_none() {
+            let next = source.next();
+            assert!(next <= at.plus_ns(2 * S), "it is resolved within seconds");
+            source.ask(next, POLL_MAX, 0);
+            let offset = 900_000_000 + signed(at.ns() / S * S) - signed(at.ns());
+            let late = signed(next.ns_since(at));
+            source.take(Sample { at: next, ..sample(at.ns() / S, offset + late, 20_000_000) });
+            answered += 1;
+        }
+        assert_eq!(answered, 3);
     }
 
     #[test]

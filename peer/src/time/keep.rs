@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use super::ask::{self, Asker, Papers, Turn};
 use super::links::Links;
-use super::shown::{Clockwork, Shown as Face, now, system};
+use super::shown::{Clockwork, Shown as Face, Sleep, now, system};
 use super::{figures, floor, told};
 use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
@@ -189,6 +189,7 @@ struct Keeping {
     served: watch::Sender<(Served, Mono)>,
     floor: watch::Sender<Floor>,
     next_probe: Mono,
+    sleep: Sleep,
     events: VecDeque<TimeEvent>,
 }
 
@@ -220,6 +221,7 @@ pub fn begin(
         served,
         floor: floors,
         next_probe: now(),
+        sleep: Sleep::watch(),
         events: VecDeque::new(),
         keep,
     };
@@ -262,7 +264,7 @@ impl Keeping {
                 },
                 () = tokio::time::sleep(Duration::from_nanos(wait)) => {}
             }
-            self.keeper.handle_system(system(), now());
+            self.keeper.handle_system(system(), self.sleep.ns(), now());
             self.keeper.handle_tick(now());
             self.look_for_offers();
             self.perform();

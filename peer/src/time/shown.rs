@@ -9,8 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 
-use clock::face::{Face, Line, Reading, State};
+use clock::face::{Face, Line, Reading, State, UNKNOWN_NS};
 use clock::floor::{Dates, Ground};
 use clock::keeper::{Keeper, Start};
 use clock::moment::{Mono, Utc};
@@ -33,12 +34,29 @@ pub(super) fn system() -> Utc {
     Utc::from_ns(host::clock::wall_ns())
 }
 
+/// How long the machine has slept since then: its count goes on, a stopwatch stands still.
+pub(super) struct Sleep {
+    stopwatch: Instant,
+    began: Mono,
+}
+
+impl Sleep {
+    pub(super) fn watch() -> Self {
+        Self { stopwatch: Instant::now(), began: now() }
+    }
+
+    pub(super) fn ns(&self) -> u64 {
+        let awake = u64::try_from(self.stopwatch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        now().ns_since(self.began).saturating_sub(awake)
+    }
+}
+
 /// The time, for everybody.
 #[derive(Debug)]
 pub struct Shown {
     face: Arc<Face>,
     floor_ns: AtomicI64,
-    /// Whether the clock rests on more than itself.
+    /// Whether the clock rests, or has rested in this run, on more than itself.
     has_company: AtomicBool,
 }
 
@@ -101,7 +119,10 @@ impl Shown {
     pub(super) fn rests(&self, reading: &Reading) -> bool {
         match reading.state {
             State::Rooted | State::Holding => true,
-            State::Mesh => self.has_company.load(Ordering::Relaxed),
+            // A known error is what is left of a root's word.
+            State::Mesh => {
+                self.has_company.load(Ordering::Relaxed) || reading.bound_ns != UNKNOWN_NS
+            }
             State::Unset => false,
         }
     }
@@ -136,7 +157,8 @@ impl Shown {
             Some(Outcome::Rooted(_) | Outcome::NoMajority(_)) => true,
             Some(Outcome::Alone) | None => false,
         };
-        self.has_company.store(company, Ordering::Relaxed);
+        // Who falls silent takes nothing back.
+        self.has_company.fetch_or(company, Ordering::Relaxed);
     }
 }
 
@@ -175,6 +197,7 @@ impl Clockwork {
 #[cfg(test)]
 mod tests {
     use clock::keeper::Members;
+    use clock::measure::{Exchange, Leap, Root, SourceId, Told};
     use shared::cert::Usage;
     use shared::key::{Algorithm, PrivateKey};
     use shared::refusal::Code;
@@ -274,5 +297,48 @@ mod tests {
         assert!((59_000..=60_000).contains(&later), "{later}");
         let [earlier, _] = works.shown.doubt_ms(&Dates::Known { earliest: latest, latest });
         assert_eq!(earlier, 0);
+    }
+
+    const S: u64 = 1_000_000_000;
+
+    /// What it shows, in days from the system's, when a root that is a year ahead has fallen
+    /// silent for so many seconds.
+    fn silent_for(seconds: u64) -> (State, i64) {
+        let place = tempfile::tempdir().unwrap();
+        let mut works = works(&place.path().join("floor"));
+        let (begun, year) = (now(), 365 * 86_400 * 1_000_000_000);
+        let root = NodeName::parse("root").unwrap();
+        let source = SourceId::Peer(root.clone());
+        let (sources, roots) = ([source.clone()].into(), [root].into());
+        works.keeper.handle_members(Members { sources, roots, ..Members::default() }, begun);
+        for turn in 1..8 {
+            let sent = begun.plus_ns(turn * S);
+            let utc = system().plus_ns(year + (turn * S) as i64);
+            let received = sent.plus_ns(300_000);
+            let exchange = Exchange { sent, received_there: utc, sent_there: utc, received };
+            let told = Told {
+                leap: Leap::None,
+                stratum: 1,
+                root_delay_ns: 0,
+                root_dispersion_ns: 1_000,
+                reference: utc,
+                root: Root::Of(source.clone()),
+            };
+            works.keeper.handle_answer(&source, exchange, told, received).unwrap();
+            works.shown.look(&works.keeper);
+        }
+        for turn in 8..8 + seconds {
+            works.keeper.handle_tick(begun.plus_ns(turn * S));
+            works.shown.look(&works.keeper);
+        }
+        let days = (works.shown.wall().ms() - host::clock::wall().ms()) / 86_400_000;
+        (works.keeper.reading(begun.plus_ns((8 + seconds) * S)).state, days)
+    }
+
+    #[test]
+    fn what_a_root_told_is_not_given_up_when_it_falls_silent() {
+        assert_eq!(silent_for(0), (State::Rooted, 365));
+        assert_eq!(silent_for(120), (State::Holding, 365));
+        assert_eq!(silent_for(1_000), (State::Mesh, 365));
     }
 }

@@ -24,7 +24,10 @@ use crate::discipline::Discipline;
 use crate::event::Event;
 use crate::face::{Face, Reading, State};
 use crate::floor::{Dates, Floor, Ground};
-use crate::limits::{ACTIONS_MAX, EVENTS_MAX, FLOOR_NS, NAKS, ROUND_NS, START_NS, SYSTEM_JUMP_NS};
+use crate::limits::{
+    ACTIONS_MAX, EVENTS_MAX, FLOOR_NS, NAKS, ROUND_NS, SLEEP_ERROR_NS, SLEEP_NS, START_NS,
+    SYSTEM_JUMP_NS,
+};
 use crate::measure::{Exchange, MeasureError, Sample, SourceId, Told};
 use crate::moment::{Mono, Utc, signed};
 use crate::select::Verdict;
@@ -81,6 +84,7 @@ pub struct Keeper {
     /// Whether the system clock was below the floor at the start.
     cold: bool,
     system: (Mono, Utc),
+    asleep_ns: u64,
     table: Table,
     course: Course,
     verdict: Option<Verdict>,
@@ -108,6 +112,7 @@ impl Keeper {
             floor,
             cold,
             system: (now, system),
+            asleep_ns: 0,
             table: Table::new(seed),
             course: Course::new(now),
             verdict: None,
@@ -197,14 +202,33 @@ impl Keeper {
         })
     }
 
-    /// Notes what the system clock shows; never set here, only watched.
-    pub fn handle_system(&mut self, system: Utc, now: Mono) {
+    /// Notes what the system clock shows, which is never set here, and how long the machine has
+    /// slept since it started. After a sleep the count may be wrong by the grain of what counted
+    /// meanwhile; and where the system clock jumps against it, one of them stood still. So all are
+    /// asked at once; and a clock that stood still may be stepped forward, as at the start.
+    pub fn handle_system(&mut self, system: Utc, asleep_ns: u64, now: Mono) {
         let (then, before) = self.system;
         let expected = before.plus_ns(signed(now.ns_since(then)));
         self.system = (now, system);
-        if system.ns_from(expected) < -signed(SYSTEM_JUMP_NS) {
+        let jump_ns = system.ns_from(expected);
+        let slept = asleep_ns.saturating_sub(self.asleep_ns) > SLEEP_NS;
+        self.asleep_ns = asleep_ns;
+        if slept {
+            self.clock.doubt(SLEEP_ERROR_NS);
+        }
+        if slept || jump_ns.unsigned_abs() > SYSTEM_JUMP_NS {
+            self.table.hurry(now);
+            self.course.may_have_stood_still(now);
+        }
+        if jump_ns < -signed(SYSTEM_JUMP_NS) {
             self.tell(Event::Rollback { at: system, floor: expected });
         }
+    }
+
+    /// What the system clock shows, as far as was seen.
+    fn system_at(&self, now: Mono) -> Utc {
+        let (then, system) = self.system;
+        system.plus_ns(signed(now.ns_since(then)))
     }
 
     /// Notes a date that was verified: a certificate's notBefore, a feed's thisUpdate.

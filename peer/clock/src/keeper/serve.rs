@@ -42,7 +42,7 @@ impl Keeper {
         let good = stratum < STRATUM_NONE && reading.bound_ns <= DISTANCE_NS_MAX;
         let root_dispersion_ns = reading.bound_ns.saturating_sub(lead.root_delay_ns / 2);
         good.then(|| Told {
-            leap: Leap::None,
+            leap: lead.leap,
             stratum,
             root_delay_ns: lead.root_delay_ns,
             root_dispersion_ns: root_dispersion_ns.max(PRECISION_NS),

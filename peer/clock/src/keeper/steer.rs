@@ -12,11 +12,11 @@ use crate::event::Event;
 use crate::face::{State, UNKNOWN_NS};
 use crate::interval::{liars_borne, trimmed};
 use crate::limits::{
-    CALM_NS, DAZED_NS, DWELL_NS, GATHER_NS, MESH_RATE_BACK, MESH_RATE_MAX, MESH_RATE_SHARE,
-    MESH_SLEW_NS, POLL_MAX, POLL_MESH_MAX, POLL_MIN, ROUNDS_SAME, SLEW_MAX, SLEW_NS, START_NS,
-    START_STEP_NS, STEADY_NS, STEP_NS,
+    CALM_NS, DAZED_NS, DWELL_NS, GATHER_NS, HOME_NS_MAX, MESH_RATE_BACK, MESH_RATE_MAX,
+    MESH_RATE_SHARE, MESH_SLEW_NS, POLL_MAX, POLL_MESH_MAX, POLL_MIN, ROUNDS_SAME, SLEW_MAX,
+    SLEW_NS, START_NS, START_STEP_NS, STEADY_NS, STEP_NS,
 };
-use crate::measure::{Root, SourceId};
+use crate::measure::{Leap, Root, SourceId};
 use crate::moment::{Mono, Utc};
 use crate::select::{Accepted, Midpoint, Outcome, Verdict};
 
@@ -33,6 +33,7 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lead {
     pub(super) id: SourceId,
+    pub(super) leap: Leap,
     pub(super) stratum: u8,
     pub(super) root: Root,
     pub(super) root_delay_ns: u64,
@@ -57,6 +58,8 @@ pub(super) struct Course {
     meshed: Option<Mono>,
     set_at: Option<Mono>,
     stepped_at: Option<Mono>,
+    /// When it was seen that the count may have stood still.
+    stood_still: Option<Mono>,
     /// When we were last asked to move by as much as a step at the start.
     restless_at: Option<Mono>,
     /// When we were last asked to move by more than is slewed in time.
@@ -83,6 +86,7 @@ impl Course {
             meshed: None,
             set_at: None,
             stepped_at: None,
+            stood_still: None,
             restless_at: None,
             wild_at: None,
             lead: None,
@@ -146,6 +150,12 @@ impl Course {
         self.spread_ns
     }
 
+    /// The count may have stood still: when the roots' next answers are there, it is as at the
+    /// start.
+    pub(super) const fn may_have_stood_still(&mut self, now: Mono) {
+        self.stood_still = Some(now);
+    }
+
     fn enter_mesh(&mut self, rate: f64, now: Mono) {
         (self.meshed, self.mesh_began_with) = (Some(now), rate);
     }
@@ -191,7 +201,12 @@ impl Keeper {
             Outcome::Isolated(midpoint) => {
                 let rounds = self.course.note(Kind::Isolated, now);
                 let nodes = midpoint.nodes;
-                if self.go_with(Some(midpoint), now) && rounds >= ROUNDS_SAME {
+                if !self.is_near_home(midpoint, now) {
+                    self.go_with(None, now);
+                    if rounds >= ROUNDS_SAME {
+                        self.tell_once(Kind::NoMajority, Event::NoMajority { votes, roots });
+                    }
+                } else if self.go_with(Some(midpoint), now) && rounds >= ROUNDS_SAME {
                     self.tell_once(Kind::Isolated, Event::Isolated { votes, roots, nodes });
                 }
             }
@@ -219,9 +234,15 @@ impl Keeper {
         let clock = self.clock.reading(now);
         let target = clock.best.plus_ns(offset_ns);
         if !self.is_above_floor(target) {
+            // What it rests on is not what the roots say, so it holds over, as when they are gone.
+            if self.course.state == State::Rooted {
+                self.clock.hold(now);
+                self.course.state = State::Holding;
+            }
             return;
         }
-        let first = self.course.last_rooted.is_none();
+        let wakes = self.course.stood_still.is_some() && offset_ns > 0;
+        let first = self.course.last_rooted.is_none() || wakes;
         if !first && !self.is_sure(offset_ns) {
             self.clock.hold(now);
             return;
@@ -233,6 +254,8 @@ impl Keeper {
         self.correct(correction, first, now);
         self.course.state = State::Rooted;
         self.course.last_rooted = Some(now);
+        let new = |seen: &Mono| now.ns_since(*seen) < START_NS;
+        self.course.stood_still = self.course.stood_still.filter(new);
         self.course.lead = self.lead_of(&accepted.lead, now);
     }
 
@@ -242,6 +265,7 @@ impl Keeper {
             return false;
         }
         let midpoint = midpoint.filter(|all| self.are_enough(all, now));
+        let midpoint = midpoint.filter(|all| self.is_near_home(all, now));
         if self.course.is_fresh(now) {
             if self.course.state != State::Holding {
                 self.clock.hold(now);
@@ -261,7 +285,7 @@ impl Keeper {
             self.course.enter_mesh(self.clock.line().rate, now);
         }
         let rate = midpoint.map_or(self.clock.line().rate, |all| self.mesh_rate(&all.taken, now));
-        let bound_ns = clock.bound_ns;
+        let bound_ns = clock.bound_ns.saturating_add(self.strayed_ns(now));
         let (over_ns, state) = (MESH_SLEW_NS, State::Mesh);
         let correction = Correction { offset_ns, rate, over_ns, bound_ns, state };
         let settling = self.course.last_rooted.is_none() && self.course.small < ROUNDS_SAME;
@@ -291,6 +315,25 @@ impl Keeper {
             Some(since) if now.ns_since(since) < GATHER_NS => midpoint.nodes > known,
             _ => true,
         }
+    }
+
+    /// Whether a midpoint may be gone with from where we are. Of less than four clocks none may
+    /// lie, and a clock that no root ever set is the system's, which somebody may keep: so few do
+    /// not draw it away, unless it is known to be wrong.
+    fn is_near_home(&self, midpoint: &Midpoint, now: Mono) -> bool {
+        let target = self.clock.reading(now).best.plus_ns(midpoint.offset_ns);
+        let away_ns = target.ns_from(self.system_at(now)).unsigned_abs();
+        let bears = liars_borne(midpoint.nodes) > 0;
+        let homeless = self.cold || self.course.last_rooted.is_some();
+        bears || homeless || away_ns <= HOME_NS_MAX
+    }
+
+    /// What the mesh's rate may have made wrong since the clock was corrected last, in ns.
+    fn strayed_ns(&self, now: Mono) -> u64 {
+        let line = self.clock.line();
+        let strayed = (line.rate - self.course.mesh_began_with).abs();
+        let meshed = line.state == State::Mesh && line.bound_ns != UNKNOWN_NS;
+        if meshed { (strayed * now.ns_since(line.at) as f64).ceil() as u64 } else { 0 }
     }
 
     /// A time below the floor is not adopted, whoever says it.
@@ -374,7 +417,8 @@ impl Keeper {
         };
         let stratum = estimate.told.stratum.saturating_add(1);
         let root_delay_ns = estimate.told.root_delay_ns.saturating_add(estimate.delay_ns);
-        Some(Lead { id: lead.clone(), stratum, root, root_delay_ns })
+        let leap = estimate.told.leap;
+        Some(Lead { id: lead.clone(), leap, stratum, root, root_delay_ns })
     }
 
     fn tell_once(&mut self, kind: Kind, event: Event) {

@@ -107,6 +107,11 @@ impl Table {
         due
     }
 
+    /// All are asked now.
+    pub(super) fn hurry(&mut self, now: Mono) {
+        self.entries.values_mut().for_each(|entry| entry.source.hurry(now));
+    }
+
     pub(super) fn next(&self) -> Option<Mono> {
         self.entries.values().map(|entry| entry.source.next()).min()
     }

@@ -122,7 +122,7 @@ fn a_majority_below_the_floor_is_not_adopted() {
 fn a_system_clock_that_is_set_back_is_told_of() {
     let mut keeper = keeper(NOON);
     let mut shows = |s: u64, ns| {
-        keeper.handle_system(Utc::from_ns(NOON + ns), at(s));
+        keeper.handle_system(Utc::from_ns(NOON + ns), 0, at(s));
         codes(&mut keeper)
     };
     assert!(shows(10, 10 * signed(S)).is_empty());
@@ -181,4 +181,83 @@ fn the_floor_is_kept_when_it_rises_and_when_it_is_reset() {
     keeper.reset_floor();
     assert!(kept(&mut keeper));
     assert_eq!(keeper.floor().at(), Utc::from_ns(NOON - 1));
+}
+
+#[test]
+fn roots_below_the_floor_leave_nobody_rooted_and_raise_no_floor() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, 0, 1..8);
+    assert_eq!(keeper.reading(at(8)).state, State::Rooted);
+    let tomorrow = NOON + 86_400 * signed(S);
+    keeper.handle_verified(Utc::from_ns(tomorrow), Ground::Signed);
+    answer(&mut keeper, "a", 1, 0, 9..400);
+    assert_eq!(keeper.reading(at(400)).state, State::Holding);
+    assert_eq!(keeper.floor().at(), Utc::from_ns(tomorrow));
+    keeper.reset_floor();
+    keeper.handle_stop(at(400));
+    assert_eq!(keeper.floor().at(), Utc::from_ns(NOON - 1), "no word of a root's raises it again");
+}
+
+/// How far a node without roots goes with one other whose clock is `offset_ns` ahead.
+fn drawn(system_ns: i64, offset_ns: i64) -> i64 {
+    let mut keeper = keeper(system_ns);
+    keeper.handle_members(members(&["a"], &[]), at(0));
+    answer(&mut keeper, "a", 10, offset_ns, 1..400);
+    let reading = keeper.reading(at(400));
+    assert_eq!(reading.state, State::Mesh);
+    let told = codes(&mut keeper);
+    let far = system_ns >= NOON && offset_ns > 20 * signed(S);
+    assert_eq!(told.contains(&"no-majority"), far, "{told:?}");
+    reading.best.ns() - NOON - signed(400 * S)
+}
+
+#[test]
+fn one_other_does_not_draw_a_clock_away_from_the_systems() {
+    let year = 365 * 86_400 * signed(S);
+    assert!(drawn(NOON, year).abs() < 1_000_000);
+    assert!(drawn(NOON, 2 * signed(S)) > signed(S) / 2, "but together they go");
+    assert!(drawn(0, year) > year / 2, "and who has no time has none to lose");
+}
+
+fn sleeping(keeper: &mut Keeper, s: u64, shown_s: u64, asleep_s: u64) {
+    let system = Utc::from_ns(NOON + signed(shown_s * S));
+    keeper.handle_system(system, asleep_s * S, at(s));
+}
+
+#[test]
+fn after_a_sleep_the_error_is_greater_and_all_are_asked_at_once() {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, 0, 1..100);
+    keeper.handle_tick(at(100));
+    let _ = std::iter::from_fn(|| keeper.poll_action()).count();
+    sleeping(&mut keeper, 100, 100, 0);
+    assert!(keeper.reading(at(100)).bound_ns < 1_000_000);
+    sleeping(&mut keeper, 101, 101, 1);
+    assert!(keeper.reading(at(101)).bound_ns > SLEEP_ERROR_NS);
+    keeper.handle_tick(at(101));
+    assert!(std::iter::from_fn(|| keeper.poll_action()).any(|act| act == Action::Ask(peer("a"))));
+    sleeping(&mut keeper, 102, 102, 1);
+    assert!(keeper.reading(at(102)).bound_ns < 2 * SLEEP_ERROR_NS, "counted once");
+    answer(&mut keeper, "a", 1, 0, 103..110);
+    assert!(keeper.reading(at(110)).bound_ns < 1_000_000, "the roots know");
+}
+
+/// A machine that stood still for an hour: what its clock shows ten seconds after.
+fn after_standing_still(corrected: bool, ahead_s: i64) -> i64 {
+    let mut keeper = keeper(NOON);
+    keeper.handle_members(members(&["a"], &["a"]), at(0));
+    answer(&mut keeper, "a", 1, 0, 1..100);
+    sleeping(&mut keeper, 100, 100, 0);
+    sleeping(&mut keeper, 101, if corrected { 3_701 } else { 101 }, 0);
+    answer(&mut keeper, "a", 1, ahead_s * signed(S), 101..120);
+    (keeper.reading(at(120)).best.ns() - NOON) / signed(S) - 120
+}
+
+#[test]
+fn a_clock_that_stood_still_is_stepped_forward_and_never_back() {
+    assert_eq!(after_standing_still(true, 3_600), 3_600);
+    assert_eq!(after_standing_still(false, 3_600), 0, "nothing stood still: it is slewed");
+    assert_eq!(after_standing_still(true, -3_600), 0);
 }
