@@ -119,7 +119,7 @@ pub const CALM_NS: u64 = 600 * S;
 pub const NAKS: u32 = 8;
 /// How far the system clock may jump against the count of nanoseconds, in ns, before it is told.
 pub const SYSTEM_JUMP_NS: u64 = S;
-/// A sleep of the machine, in ns: less is the grain of two counts that are read one after the other.
+/// A sleep of the machine, in ns: less is the grain of two counts read one after the other.
 pub const SLEEP_NS: u64 = S / 10;
 /// How wrong the count may be after a sleep, in ns: most machines count it by a clock that shows
 /// seconds, read at both ends.
