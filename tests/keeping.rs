@@ -343,6 +343,45 @@ fn a_peer_takes_the_time_from_a_root_that_takes_it_from_chrony() {
     });
 }
 
+/// Certificates end: whoever has another one by then goes on being believed, and whoever has not is
+/// no source until he has.
+#[test]
+fn a_root_that_renews_its_certificate_stays_a_source() {
+    let network = Network::with(&["bob"]);
+    let Some(chrony) = Chronyd::start(network.path(), at(1), None) else { return };
+    network.short_lived(40);
+    network.ca("enroll hub --out hub.bundle --roles time-root");
+    write_sources(&network.bundle("hub"), &[format!("{{address: \"{}\"}}", chrony.address())]);
+    let doors = ["--no-lan", "--time", "127.0.0.1:0", "--ke", "127.0.0.1:0"].map(str::to_owned);
+    let hub = Peer::start_as(&[], &network.bundle("hub"), "127.0.0.1:0", &doors);
+    wait_state(&hub, "synchronised");
+    let log = hub.log();
+    let door = log.split("nts-ke listens on ").nth(1);
+    let door = door.and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let ends = || {
+        let own = Credentials::of_bundle(&network.bundle("hub"));
+        shared::cert::Facts::read(&own.chain[0]).unwrap().not_after
+    };
+    let first = ends();
+    write_sources(&network.bundle("bob"), &[format!("{{peer: hub, address: \"{door}\"}}")]);
+    let bob = network.start("bob", &[]);
+    wait_state(&bob, "synchronised");
+    network.short_lived(60);
+    network.ca("renew hub --out hub.bundle --new-key");
+    let second = ends();
+    wait_until("the hub is believed on its second", GATHERED, || {
+        let followed = mark(&bob, "hub") == "*";
+        assert!(host::clock::wall() < second, "in time");
+        followed && host::clock::wall() > first
+    });
+    wait_until("nobody believes the hub on a certificate that ended", GATHERED, || {
+        host::clock::wall() > second && mark(&bob, "hub").is_empty()
+    });
+    assert_ne!(status(&bob)["state"], "isolated", "it holds over, for a root that there is");
+    network.ca("renew hub --out hub.bundle --new-key");
+    wait_until("the hub is asked for keys again", SOON, || mark(&bob, "hub") == "*");
+}
+
 /// Nobody has named a source to bob: the one that he is linked with offers the time.
 #[test]
 fn a_member_that_is_linked_and_offers_the_time_is_asked() {

@@ -89,7 +89,8 @@ fn roll(node: &Node) -> Roll {
 pub(super) struct Timing {
     pub(super) kept: Kept,
     pub(super) sayings: Sayings,
-    told: Roll,
+    /// The last roll that the keeper took; none if it has to be told again.
+    told: Option<Roll>,
     next: Tick,
     shut: bool,
 }
@@ -116,7 +117,9 @@ impl Timing {
     /// Other sources may stand in `node.yaml` now, and other files beside it.
     pub(super) fn reloaded(&self, bundle: &Bundle) {
         self.kept.links().teller().iter().for_each(|teller| teller.reload());
-        self.kept.tell(Ordered::Sources(bundle.config.time.sources.clone()));
+        if !self.kept.tell(Ordered::Sources(bundle.config.time.sources.clone())) {
+            warn!("not reloaded: node.yaml (time.sources); reload again");
+        }
     }
 }
 
@@ -140,9 +143,9 @@ impl<F: Fabric> Driver<F> {
     pub(super) fn tell_roll(&mut self, judge: bool, now: Now) {
         let roll = roll(&self.node);
         self.timing.next = now.tick.plus_ms(TIME_ROLL_MS);
-        if judge || roll != self.timing.told {
-            self.timing.told.clone_from(&roll);
-            self.timing.kept.tell(Ordered::Roll(roll));
+        if judge || self.timing.told.as_ref() != Some(&roll) {
+            let told = self.timing.kept.tell(Ordered::Roll(roll.clone()));
+            self.timing.told = told.then_some(roll);
         }
     }
 

@@ -5,6 +5,7 @@
 //! no source from the moment on that the feed says so.
 
 mod offers;
+mod standing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clock::event::Event;
 use clock::face::{Line, Reading};
 use clock::floor::{Floor, Ground};
-use clock::keeper::{Action, Keeper, Members, Served};
+use clock::keeper::{Action, Keeper, Served};
 use clock::limits::DRIFT;
 use clock::measure::{Exchange, Leap, Root, SourceId, Told};
 use clock::moment::{Mono, Utc};
@@ -37,9 +38,6 @@ use crate::config::{Source, Way};
 use crate::control::time::{SourceStatus, TimeAsk, TimeEvent, TimeReply};
 use crate::evidence;
 use crate::limits::{TIME_EVENTS_MAX, TIME_HEARD_MAX, TIME_ORDERS_MAX};
-
-/// The role that lets a certificate vouch for outside time.
-const TIME_ROOT: &str = "time-root";
 
 /// What the mesh says of who may tell the time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -140,9 +138,9 @@ impl Kept {
         self.shown.statement(node, instance, sequence)
     }
 
-    /// Tells the keeper something; what finds no room is told again later, or did not matter.
-    pub fn tell(&self, order: Ordered) {
-        let _ = self.orders.try_send(order);
+    /// Tells the keeper something; `false` if there is no room for it now.
+    pub fn tell(&self, order: Ordered) -> bool {
+        self.orders.try_send(order).is_ok()
     }
 
     /// Asks the keeper.
@@ -163,8 +161,10 @@ struct Seat {
     source: Source,
     orders: mpsc::Sender<()>,
     standing: ask::Standing,
-    /// Its certificate does not stand, so it is not asked.
+    /// Its certificate does not stand, so it has no say.
     barred: bool,
+    /// Because its dates are over, or not come: it may have another one by now.
+    outlived: bool,
     /// Nobody has named it: it is linked with us, and perhaps offers the time.
     invited: bool,
     task: AbortHandle,
@@ -360,35 +360,8 @@ impl Keeping {
         let asking = ask::run(asker, heard_orders, heard, move |turn| (id.clone(), turn));
         let task = tokio::spawn(asking).abort_handle();
         let standing = ask::Standing::default();
-        Ok(Seat { source, orders, standing, barred: false, invited: false, task })
-    }
-
-    /// Judges all members among the sources again, and tells the keeper who is left.
-    fn judge(&mut self) {
-        let (wall, cold) = (self.shown.wall(), self.shown.cold().is_some());
-        let mut members = Members { time_root: self.roll.time_root, ..Members::default() };
-        for (node, time_root) in &self.roll.members {
-            let known = if *time_root { &mut members.roots } else { &mut members.others };
-            known.insert(node.clone());
-        }
-        for (id, seat) in &mut self.seats {
-            if let Some(member) = &seat.standing.member {
-                // While only the floor is known, a beginning after it is none of the future.
-                let at = if cold { wall.max(member.not_before) } else { wall };
-                seat.barred = self.keep.verifier.recheck(member, at).is_err();
-                let role = member.cert.attributes.has_role(TIME_ROOT);
-                let allowed = self.roll.members.get(member.node()).copied().unwrap_or(role);
-                if seat.barred {
-                    members.roots.remove(member.node());
-                } else if role && allowed {
-                    members.roots.insert(member.node().clone());
-                }
-            }
-            if !seat.barred && !seat.is_candidate() {
-                members.sources.insert(id.clone());
-            }
-        }
-        self.keeper.handle_members(members, now());
+        let [barred, outlived, invited] = [false; 3];
+        Ok(Seat { source, orders, standing, barred, outlived, invited, task })
     }
 
     fn hear(&mut self, from: &SourceId, turn: Turn) {

@@ -175,6 +175,12 @@ impl Association {
         self.exchange.due_ms().filter(|_| !self.is_refused)
     }
 
+    /// Who answered the last exchange is soon nobody any more: another one is wanted, and what
+    /// there is serves until then.
+    pub const fn want_keys(&mut self) {
+        self.exchange.set_wanted(true);
+    }
+
     /// A key exchange begins. Until it ends well, the next is due after a growing wait.
     pub const fn exchange_begins(&mut self, now_ms: u64) {
         self.counters.exchanges += 1;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use host::fault::Fault;
 use nts::client::{Association, Counters, Protection, Sample};
 use shared::pem;
+use shared::time::Timestamp;
 use shared::verify::{Member, Verified};
 use tls::Dialler;
 use tokio::sync::mpsc;
@@ -48,6 +49,8 @@ pub struct Asker {
     association: Association,
     to: Option<SocketAddr>,
     member: Option<Verified<Member>>,
+    /// When keys were asked for last.
+    keyed: Timestamp,
     trouble: Option<String>,
 }
 
@@ -87,7 +90,8 @@ impl Asker {
     pub fn new(source: Source, papers: Papers) -> Self {
         let protection = if source.way == Way::Plain { Protection::None } else { Protection::Nts };
         let association = Association::new(protection);
-        Self { source, papers, association, to: None, member: None, trouble: None }
+        let keyed = Timestamp::default();
+        Self { source, papers, association, to: None, member: None, keyed, trouble: None }
     }
 
     /// Asks once.
@@ -121,11 +125,15 @@ impl Asker {
             }
             return;
         }
-        let now_ms = host::clock::count_ns() / 1_000_000;
+        let (now_ms, wall) = (host::clock::count_ns() / 1_000_000, (self.papers.clock)());
+        if self.member.as_ref().is_some_and(|member| is_aged(member, self.keyed, wall)) {
+            self.association.want_keys();
+        }
         if self.association.exchange_due_ms().is_none_or(|due_ms| due_ms > now_ms) {
             return;
         }
         self.association.exchange_begins(now_ms);
+        self.keyed = wall;
         match exchange(&self.source, &self.papers).await {
             Ok(Keyed { keys, cookies, to, member }) => {
                 self.association.keyed(keys, cookies);
@@ -151,6 +159,16 @@ impl Asker {
             }
         }
     }
+}
+
+/// Whether a server's certificate is so near its end that it has been renewed, though answers under
+/// the keys of the old one still come: those are worth nothing when it has ended. Asked for a few
+/// times, if the server is late.
+fn is_aged(member: &Member, keyed: Timestamp, wall: Timestamp) -> bool {
+    let life_ms = member.not_after.ms().saturating_sub(member.not_before.ms());
+    let left_ms = member.not_after.ms().saturating_sub(wall.ms());
+    let since_ms = wall.ms().abs_diff(keyed.ms());
+    left_ms < life_ms / 8 && since_ms >= life_ms.unsigned_abs() / 16
 }
 
 /// What stands in an association's place while it is on its thread.

@@ -1,5 +1,6 @@
 //! Members that offer the time without anybody having named them: whoever is linked with us is
-//! asked for keys now and then, and is a source from the moment on that it gives some.
+//! asked for keys now and then, and is a source from the moment on that it gives some. Whoever was a
+//! source until its certificate ended is asked for new ones the same way.
 //!
 //! **Invariant:** who does not tell the time is no source, and so no clock that a midpoint waits
 //! for; who is no member any more loses its seat.
@@ -20,10 +21,12 @@ impl Keeping {
         }
         self.next_probe = now().plus_ns(TIME_PROBE_NS);
         self.dismiss();
+        // Certificates end without anybody saying so.
+        self.judge();
         for node in self.links.nodes() {
             self.invite(node);
         }
-        for seat in self.seats.values().filter(|seat| seat.is_candidate()) {
+        for seat in self.seats.values().filter(|seat| seat.is_awaited()) {
             let _ = seat.orders.try_send(());
         }
     }
@@ -53,11 +56,7 @@ impl Keeping {
             SourceId::Peer(node) => !members.contains_key(node) && !linked.contains(node),
             SourceId::Outside(_) | SourceId::System => false,
         };
-        let before = self.seats.len();
         self.seats.retain(|id, seat| !seat.invited || !gone(id));
-        if self.seats.len() != before {
-            self.judge();
-        }
     }
 }
 
@@ -65,5 +64,10 @@ impl Seat {
     /// Whether it was invited and has given no keys yet.
     pub(super) const fn is_candidate(&self) -> bool {
         self.invited && self.standing.member.is_none()
+    }
+
+    /// Whether it has no say until it has given keys, or others.
+    const fn is_awaited(&self) -> bool {
+        self.is_candidate() || self.outlived
     }
 }
