@@ -51,6 +51,8 @@ pub struct Source {
     outlier: Option<Sample>,
     reach: u8,
     poll: u8,
+    /// What its server wants at least; 0 for nothing.
+    poll_least: u8,
     score: f64,
     born: Mono,
     burst: u8,
@@ -67,6 +69,7 @@ impl Source {
             outlier: None,
             reach: 0,
             poll: POLL_MIN,
+            poll_least: 0,
             score: 0.0,
             born: first,
             burst: BURST,
@@ -88,8 +91,13 @@ impl Source {
 
     /// The interval of questions, as the power of two of seconds.
     #[must_use]
-    pub const fn poll(&self) -> u8 {
-        self.poll
+    pub fn poll(&self) -> u8 {
+        self.poll.max(self.poll_least)
+    }
+
+    /// Its server wants to be asked that seldom; what it wanted once holds.
+    pub fn slow(&mut self, poll_least: u8) {
+        self.poll_least = self.poll_least.max(poll_least.min(POLL_MAX));
     }
 
     /// How many samples the line rests on.
@@ -113,13 +121,17 @@ impl Source {
             self.poll = self.poll.max(POLL_USUAL.min(poll_max)).min(poll_max);
             1_000_000_000 << self.poll
         };
+        let wanted = if self.poll_least > 0 { 1_000_000_000 << self.poll_least } else { 0 };
+        let interval = interval.max(wanted);
         self.burst = self.burst.saturating_sub(1);
         self.next = now.plus_ns(interval - interval / 32 * u64::from(share) / 256);
     }
 
     /// It is asked now, and some times close together: something happened to our count.
     pub fn hurry(&mut self, now: Mono) {
-        (self.next, self.burst, self.born) = (self.next.min(now), BURST, now);
+        if self.poll_least == 0 {
+            (self.next, self.burst, self.born) = (self.next.min(now), BURST, now);
+        }
     }
 
     /// Takes an answer; whether it shows that the clock there was set.
@@ -131,7 +143,9 @@ impl Source {
         }
         if self.is_far_off(&sample) {
             // Until the next one tells an accident from a clock that was set, nobody knows.
-            self.next = self.next.min(sample.at.plus_ns(BURST_NS));
+            if self.poll_least == 0 {
+                self.next = self.next.min(sample.at.plus_ns(BURST_NS));
+            }
             let Some(first) = self.outlier.take().filter(|first| first.at < sample.at) else {
                 self.outlier = Some(sample);
                 return false;
@@ -407,6 +421,29 @@ mod tests {
         assert_eq!(near.poll(), 7, "nearby is known so well that 1024 s would be a loss");
         let restless = taken((0..150).map(|turn| (turn % 20 * (turn % 20) * 90_000, 300_000)));
         assert!(restless.poll() <= POLL_USUAL, "{}", restless.poll());
+    }
+
+    #[test]
+    fn whoever_wants_to_be_asked_seldom_is_never_asked_sooner() {
+        let mut source = Source::new(Mono::from_ns(0));
+        source.ask(Mono::from_ns(0), POLL_MAX, 0);
+        assert_eq!(source.next(), Mono::from_ns(BURST_NS));
+        source.slow(6);
+        source.slow(3);
+        for turn in 1..100_u64 {
+            let at = source.next();
+            source.ask(at, POLL_MIN, 0);
+            assert!(source.next() >= at.plus_ns(64 * S) && source.poll() >= 6);
+            let offset = if turn % 7 == 0 { 900_000_000 } else { 0 };
+            let utc = Utc::from_ns(truth(at) + offset);
+            source.take(Sample { at, utc, ..sample(0, 0, 300_000) });
+            source.hurry(at);
+            assert!(source.next() >= at.plus_ns(64 * S), "{turn}");
+        }
+        source.slow(200);
+        let at = source.next();
+        source.ask(at, POLL_MIN, 0);
+        assert_eq!(source.next(), at.plus_ns(1024 * S));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clock::limits::POLL_MIN;
 use clock::measure::{OutsideName, SourceId};
 use host::fault::Fault;
 use host::terminal::{Table, escape};
@@ -110,7 +111,7 @@ fn query(desk: &Desk, args: &QueryArgs) -> Result<(), Fault> {
             if number > 0 {
                 tokio::time::sleep(TIME_QUERY_PAUSE).await;
             }
-            last = asker.turn().await;
+            last = asker.turn(POLL_MIN).await;
             let shorter = |sample: &Sample| {
                 best.as_ref().is_none_or(|(before, _)| sample.delay_ns() < before.delay_ns())
             };

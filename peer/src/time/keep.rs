@@ -159,7 +159,7 @@ impl Kept {
 /// A source at the table.
 struct Seat {
     source: Source,
-    orders: mpsc::Sender<()>,
+    orders: mpsc::Sender<u8>,
     standing: ask::Standing,
     /// Its certificate does not stand, so it has no say.
     barred: bool,
@@ -365,7 +365,7 @@ impl Keeping {
     }
 
     fn hear(&mut self, from: &SourceId, turn: Turn) {
-        let Turn { sample, naks, strips, standing } = turn;
+        let Turn { sample, naks, strips, poll_least, standing } = turn;
         let Some(seat) = self.seats.get_mut(from) else { return };
         let met = standing.member.is_some() && seat.standing.member != standing.member;
         if let Some(trouble) = &standing.trouble {
@@ -378,6 +378,7 @@ impl Keeping {
         if self.seats.get(from).is_none_or(|seat| seat.barred) {
             return;
         }
+        self.keeper.handle_poll_least(from, poll_least);
         (0..naks).for_each(|_| self.keeper.handle_nak(from));
         (0..strips.min(1)).for_each(|_| self.keeper.handle_strip(from));
         let Some(sample) = sample else { return };
@@ -430,7 +431,7 @@ impl Keeping {
             match action {
                 Action::Ask(id) => {
                     if let Some(seat) = self.seats.get(&id) {
-                        let _ = seat.orders.try_send(());
+                        let _ = seat.orders.try_send(self.keeper.poll(&id));
                     }
                 }
                 Action::Keep(floor) => {

@@ -163,6 +163,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// The interval at which a source is asked, as the power of two of seconds.
+    #[must_use]
+    pub fn poll(&self, of: &SourceId) -> u8 {
+        self.table.poll(of)
+    }
+
+    /// Notes the least interval that a server wants, as the power of two of seconds.
+    pub fn handle_poll_least(&mut self, from: &SourceId, poll_least: u8) {
+        self.table.slow(from, poll_least);
+    }
+
     /// Notes that a server refused a cookie.
     pub fn handle_nak(&mut self, from: &SourceId) {
         if let Some(naks) = self.table.nak(from).filter(|naks| *naks == NAKS) {

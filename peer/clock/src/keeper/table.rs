@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::Members;
 use crate::face::Reading;
 use crate::interval::Interval;
-use crate::limits::{MISSES, SOURCES_MAX};
+use crate::limits::{MISSES, POLL_MIN, SOURCES_MAX};
 use crate::measure::{Root, Sample, SourceId};
 use crate::moment::Mono;
 use crate::select::{Candidate, Mark, Standing, Verdict};
@@ -80,6 +80,17 @@ impl Table {
         entry.naks = 0;
         entry.fresh = true;
         true
+    }
+
+    pub(super) fn poll(&self, of: &SourceId) -> u8 {
+        self.entries.get(of).map_or(POLL_MIN, |entry| entry.source.poll())
+    }
+
+    /// Notes how often a source wants to be asked at most.
+    pub(super) fn slow(&mut self, from: &SourceId, poll_least: u8) {
+        if let Some(entry) = self.entries.get_mut(from) {
+            entry.source.slow(poll_least);
+        }
     }
 
     /// Notes a refused cookie and counts those since the last answer; none of a stranger.

@@ -296,7 +296,13 @@ impl Association {
                 self.poll_least = (self.poll.max(self.poll_least) + 1).min(POLL_MAX);
                 self.poll = self.poll.max(self.poll_least);
             }
-            Kiss::Deny | Kiss::Restricted => self.is_refused = true,
+            Kiss::Deny | Kiss::Restricted => match self.protection {
+                Protection::Nts => self.is_refused = true,
+                // Anybody on the way could have said so, once.
+                Protection::None => {
+                    (self.poll_least, self.poll) = (POLL_MAX, POLL_MAX);
+                }
+            },
             Kiss::NtsNak | Kiss::Other(_) => {}
         }
     }

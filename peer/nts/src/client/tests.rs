@@ -252,6 +252,23 @@ fn kisses_need_a_seal_and_then_are_heeded() {
     assert_eq!((asked, association.exchange_due_ms()), (Err(NotAsked::Refused), None));
 }
 
+/// Whoever is on the way can say so without a seal: that makes a source slow, not silent.
+#[test]
+fn without_nts_a_refusal_is_a_request_to_ask_seldom() {
+    for refusal in [Kiss::Deny, Kiss::Restricted] {
+        let mut association = Association::new(Protection::None);
+        let question = ask(&mut association, 1);
+        let reference_id = refusal.reference_id();
+        let kiss = Header { stratum: 0, reference_id, ..header(&question) };
+        let mut octets = vec![0; HEADER_BYTES];
+        kiss.write(&mut Sheet::new(&mut octets)).unwrap();
+        assert_eq!(association.hear(&octets, NOW_NS), Ok(Heard::Kiss(refusal)));
+        association.set_poll(POLL_MIN);
+        assert_eq!((association.is_refused(), association.poll()), (false, POLL_MAX));
+        assert!(!ask(&mut association, 2).is_empty());
+    }
+}
+
 #[test]
 fn a_server_without_time_gives_none() {
     let refused = |change: fn(Header) -> Header| {

@@ -63,6 +63,8 @@ pub struct Turn {
     pub naks: u64,
     /// Answers of which NTS was taken off in this turn.
     pub strips: u64,
+    /// The least interval that the server's kisses ask for (RFC 5905 §7.4); 0 for none.
+    pub poll_least: u8,
     /// How the source stands now.
     pub standing: Standing,
 }
@@ -94,8 +96,10 @@ impl Asker {
         Self { source, papers, association, to: None, member: None, keyed, trouble: None }
     }
 
-    /// Asks once.
-    pub async fn turn(&mut self) -> Turn {
+    /// Asks once; the next question is meant to come after an interval of `poll`, the power of two
+    /// of seconds.
+    pub async fn turn(&mut self, poll: u8) -> Turn {
+        self.association.set_poll(i8::try_from(poll).unwrap_or(i8::MAX));
         let before = self.association.counters();
         self.trouble = None;
         self.prepare().await;
@@ -112,8 +116,10 @@ impl Asker {
             to: self.to,
             trouble: self.trouble.clone(),
         };
+        let poll_least = u8::try_from(self.association.poll()).unwrap_or_default();
+        let poll_least = if counters.kisses > 0 { poll_least } else { 0 };
         let (naks, strips) = (counters.naks - before.naks, counters.strips - before.strips);
-        Turn { sample, naks, strips, standing }
+        Turn { sample, naks, strips, poll_least, standing }
     }
 
     /// Exchanges keys if that is due, or resolves a name.
@@ -179,12 +185,12 @@ fn idle() -> Association {
 /// Asks whenever told to; ends when nobody tells any more.
 pub(super) async fn run<T>(
     mut asker: Asker,
-    mut orders: mpsc::Receiver<()>,
+    mut orders: mpsc::Receiver<u8>,
     heard: mpsc::Sender<T>,
     wrap: impl Fn(Turn) -> T,
 ) {
-    while orders.recv().await.is_some() {
-        let turn = asker.turn().await;
+    while let Some(poll) = orders.recv().await {
+        let turn = asker.turn(poll).await;
         if heard.send(wrap(turn)).await.is_err() {
             return;
         }

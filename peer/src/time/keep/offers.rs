@@ -5,6 +5,7 @@
 //! **Invariant:** who does not tell the time is no source, and so no clock that a midpoint waits
 //! for; who is no member any more loses its seat.
 
+use clock::limits::POLL_MIN;
 use clock::measure::SourceId;
 use shared::name::NodeName;
 
@@ -27,7 +28,7 @@ impl Keeping {
             self.invite(node);
         }
         for seat in self.seats.values().filter(|seat| seat.is_awaited()) {
-            let _ = seat.orders.try_send(());
+            let _ = seat.orders.try_send(POLL_MIN);
         }
     }
 
