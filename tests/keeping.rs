@@ -9,6 +9,7 @@ use nts::server::{Plain, Settings};
 use serde_json::Value;
 use shared::id::InstanceId;
 use shared::name::{NetworkName, NodeName};
+use shared::presence::SignedPresence;
 use shared::shown::Shown;
 use shared::wire::Body;
 use tests::chronyd::{Asking, Chronyd};
@@ -487,8 +488,13 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
     let chain: Vec<&[u8]> = eve.chain.iter().map(Vec::as_slice).collect();
     let (mesh, node) = (NetworkName::parse("mesh.example"), NodeName::parse("eve"));
     let (mesh, node) = (mesh.unwrap(), node.unwrap());
-    let said = |sequence, utc_ns| {
-        let instance = InstanceId::new([7; 16]);
+    let greeting = tests::raw::greeting(&eve, 1);
+    let alive = SignedPresence::peek(&greeting.presence).unwrap().instance;
+    let greets = |ear: &mut Ear| {
+        ear.say(&Body::Hello(greeting.clone()).to_frame());
+        assert!(matches!(ear.body(), Some(Body::Welcome(_))));
+    };
+    let said_in = |instance, sequence, utc_ns| {
         let count_ns = 1_000_000_000 * sequence;
         let node = node.clone();
         let shown =
@@ -496,15 +502,20 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
         let bytes = shown.sign(&mesh, &eve.private(), &chain).unwrap();
         Body::Shown(bytes).to_frame()
     };
+    let said = |sequence, utc_ns| said_in(alive, sequence, utc_ns);
     let now = tests::hour::wall_ns();
     let mut to_bob = Ear::dial(bob.address(), Some(&eve));
-    assert!(matches!(to_bob.hello(&eve), Some(Body::Welcome(_))));
+    greets(&mut to_bob);
+    // A run that nobody has heard of says nothing.
+    let unknown = InstanceId::new([7; 16]);
+    to_bob.say(&said_in(unknown, 1, now));
+    to_bob.say(&said_in(unknown, 2, now + 99 * S));
     to_bob.say(&said(1, now));
     to_bob.say(&said(2, now + S));
     wait_until("bob knows eve", SOON, || bob.links().contains(&"eve".to_owned()));
     assert!(!has_event(&bob, "clock-two-faced"), "both can be true");
     let mut to_carol = Ear::dial(carol.address(), Some(&eve));
-    assert!(matches!(to_carol.hello(&eve), Some(Body::Welcome(_))));
+    greets(&mut to_carol);
     to_carol.say(&said(3, now + 9 * S));
     wait_until("bob is told", SOON, || has_event(&bob, "clock-two-faced"));
     let status = status(&bob);

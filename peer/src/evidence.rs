@@ -16,7 +16,7 @@ use shared::id::{hex, sha256_of};
 use shared::limits::STATEMENT_BYTES_MAX;
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
-use shared::shown::{SignedShown, TwoFaced};
+use shared::shown::{Contradiction, Proof, SignedShown};
 use shared::verify::Verifier;
 
 use crate::limits::{EVIDENCE_MAX, EVIDENCE_PER_NODE_MAX};
@@ -28,7 +28,8 @@ const DIGITS: usize = 12;
 /// What a piece of evidence shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shows {
-    /// The two statements alone prove that the certificate was alive in two runs at once.
+    /// The two statements alone prove that the certificate was alive in two runs at once, or that
+    /// one run went on twice.
     Copy,
     /// Both are genuine; that both lived at once was seen by this node only.
     Sighting,
@@ -162,12 +163,18 @@ pub fn judge(path: &Path, verifier: &Verifier) -> Result<Piece, FileError> {
     let statements: Vec<_> = statements.iter().map(open).collect();
     let shows = match statements.as_slice() {
         [Ok(Signed::Presence(a)), Ok(Signed::Presence(b))] => of_presences(a, b),
-        [Ok(Signed::Time(a)), Ok(Signed::Time(b))] if TwoFaced::of(a, b).is_some() => {
-            Shows::TwoTimes
-        }
+        [Ok(Signed::Time(a)), Ok(Signed::Time(b))] => of_times(a, b),
         _ => Shows::Nothing,
     };
     Ok(Piece { path: path.to_owned(), shows, statements })
+}
+
+fn of_times(a: &SignedShown, b: &SignedShown) -> Shows {
+    match Proof::of(a, b).map(|proof| proof.shows) {
+        Some(Contradiction::Twice) => Shows::Copy,
+        Some(Contradiction::TwoTimes) => Shows::TwoTimes,
+        None => Shows::Nothing,
+    }
 }
 
 fn of_presences(a: &SignedPresence, b: &SignedPresence) -> Shows {
@@ -290,6 +297,7 @@ mod tests {
             (bob.shows(2, 70), Shows::TwoTimes),
             (bob.shows(2, century_s), Shows::TwoTimes),
             (bob.shows(3, -century_s), Shows::TwoTimes),
+            (bob.shows(1, 61), Shows::Copy),
             (bob.shows(2, 61), Shows::Nothing),
             (bob.says(1, 5), Shows::Nothing),
             (forged, Shows::Nothing),

@@ -5,8 +5,12 @@
 //! its start and never moved faster than a thousandth: so two statements of one run bound each
 //! other, and a node that tells one time here and another there has signed the proof of it.
 //!
-//! **Invariant:** no clock that keeps those rules makes two statements that contradict each other;
-//! a [`TwoFaced`] was signed twice by the key of one verified member.
+//! A machine that was copied while it ran, or set back to an earlier moment, goes on from one state
+//! twice with an honest clock: two statements with one number, or a count that goes back, show that
+//! and no more.
+//!
+//! **Invariant:** no clock that keeps those rules, in a run that goes on once, makes two statements
+//! that contradict each other; a [`Proof`] was signed twice by the key of one verified member.
 
 use minicbor::{Decode, Encode};
 
@@ -74,13 +78,12 @@ impl Shown {
         cbor(|e| e.encode(self)?.ok())
     }
 
-    /// Whether this and `other` cannot both be what one honest clock showed: one number for two
-    /// statements, a count that runs backwards, or a time that moved against the count by more than
-    /// both errors and the fastest correction allow.
+    /// Why this and `other` cannot both be what one honest clock showed in one run. How wrong the
+    /// clock says it may be excuses nothing: however little it knows, it is not moved faster.
     #[must_use]
-    pub fn contradicts(&self, other: &Self) -> bool {
+    pub fn contradiction(&self, other: &Self) -> Option<Contradiction> {
         if (&self.node, self.instance) != (&other.node, other.instance) || self == other {
-            return false;
+            return None;
         }
         let (first, then) =
             if self.sequence <= other.sequence { (self, other) } else { (other, self) };
@@ -88,14 +91,22 @@ impl Shown {
             || then.count_ns < first.count_ns
             || then.steps < first.steps
         {
-            return true;
+            return Some(Contradiction::Twice);
         }
         let passed = i128::from(then.count_ns - first.count_ns);
         let moved = (i128::from(then.utc_ns) - i128::from(first.utc_ns) - passed).abs();
-        let errors = i128::from(first.bound_ns) + i128::from(then.bound_ns);
-        let allowed = errors + passed / SHOWN_RATE_PARTS + SHOWN_SLACK_NS;
-        first.steps == then.steps && moved > allowed
+        let allowed = passed / SHOWN_RATE_PARTS + SHOWN_SLACK_NS;
+        (first.steps == then.steps && moved > allowed).then_some(Contradiction::TwoTimes)
     }
+}
+
+/// What two statements of one run show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Contradiction {
+    /// The run goes on twice: one number for two statements, or a count or steps that go back.
+    Twice,
+    /// A time that moved against the count faster than any correction.
+    TwoTimes,
 }
 
 /// A time statement with its signature, and the member who signed it.
@@ -151,20 +162,23 @@ impl SignedShown {
 /// Two statements of one node that contradict each other: a proof that whoever has the network's
 /// trust can check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TwoFaced {
+pub struct Proof {
     /// Who.
     pub node: NodeName,
+    /// Of what.
+    pub shows: Contradiction,
     /// The two, as they were signed.
     pub statements: [Vec<u8>; 2],
 }
 
-impl TwoFaced {
+impl Proof {
     /// Whether two statements that were verified are one.
     #[must_use]
     pub fn of(one: &SignedShown, other: &SignedShown) -> Option<Self> {
         let statements = [one.bytes.clone(), other.bytes.clone()];
         let node = one.shown.node.clone();
-        one.shown.contradicts(&other.shown).then_some(Self { node, statements })
+        let shows = one.shown.contradiction(&other.shown)?;
+        Some(Self { node, shows, statements })
     }
 
     /// Checks one that somebody brings; `heard` is when it was heard, by whoever judges.
@@ -202,9 +216,13 @@ mod tests {
         }
     }
 
+    fn shows(one: &Shown, other: &Shown) -> Option<Contradiction> {
+        assert_eq!(one.contradiction(other), other.contradiction(one));
+        one.contradiction(other)
+    }
+
     fn contradict(one: &Shown, other: &Shown) -> bool {
-        assert_eq!(one.contradicts(other), other.contradicts(one));
-        one.contradicts(other)
+        shows(one, other).is_some()
     }
 
     #[test]
@@ -234,7 +252,7 @@ mod tests {
         let fast = shown(2, 3_700, hour + hour / 1000);
         assert!(!contradict(&first, &fast), "as fast as it may be moved");
         assert!(!contradict(&first, &shown(2, 3_700, hour - hour / 1000)));
-        let limit = hour + hour / 1000 + 2_000_000 + SHOWN_SLACK_NS as i64;
+        let limit = hour + hour / 1000 + SHOWN_SLACK_NS as i64;
         assert!(!contradict(&first, &shown(2, 3_700, limit)), "the edge");
         assert!(contradict(&first, &shown(2, 3_700, limit + 1)));
     }
@@ -242,11 +260,25 @@ mod tests {
     #[test]
     fn two_faces_are_seen() {
         let first = shown(5, 100, 0);
-        assert!(contradict(&first, &shown(5, 100, 1)), "one number twice");
-        assert!(contradict(&first, &shown(6, 99, 0)), "the count goes back");
-        assert!(contradict(&first, &shown(6, 101, 3 * S)));
-        assert!(contradict(&first, &shown(6, 101, -S)), "time goes back");
-        assert!(contradict(&first, &shown(6, u64::MAX / 1_000_000_001, i64::MIN)));
+        for then in
+            [shown(6, 101, 3 * S), shown(6, 101, -S), shown(6, u64::MAX / 1_000_000_001, i64::MIN)]
+        {
+            assert_eq!(shows(&first, &then), Some(Contradiction::TwoTimes), "{then:?}");
+            let unsure = Shown { bound_ns: u64::MAX, ..then };
+            assert_eq!(shows(&first, &unsure), Some(Contradiction::TwoTimes), "no excuse");
+        }
+    }
+
+    /// An honest machine of which somebody took a copy while it ran, or that was set back: its
+    /// clock goes on as before, from an earlier moment, and is right.
+    #[test]
+    fn a_run_that_goes_on_twice_is_a_copy_and_no_lie() {
+        let first = shown(5, 100, 0);
+        for then in [shown(5, 100, 1), shown(5, 160, 60 * S), shown(6, 99, 0)] {
+            assert_eq!(shows(&first, &then), Some(Contradiction::Twice), "{then:?}");
+        }
+        let back = Shown { steps: 0, ..shown(6, 160, 60 * S) };
+        assert_eq!(shows(&first, &back), Some(Contradiction::Twice), "steps are not taken back");
     }
 
     #[test]
@@ -259,7 +291,7 @@ mod tests {
         assert!(!contradict(&first, &restarted));
         let other = Shown { node: NodeName::parse("eve").unwrap(), ..shown(2, 101, 900 * S) };
         assert!(!contradict(&first, &other));
-        let unsure = Shown { bound_ns: u64::MAX, ..shown(2, 101, 900 * S) };
+        let unsure = Shown { bound_ns: u64::MAX, ..shown(2, 101, S) };
         assert!(!contradict(&first, &unsure));
     }
 }

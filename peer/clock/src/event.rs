@@ -26,6 +26,14 @@ pub enum Event {
         /// The two, as they were signed: whoever has the network's trust can check them.
         statements: [Vec<u8>; 2],
     },
+    /// A node's run goes on twice: it was copied, or set back to an earlier moment.
+    #[error("{node} goes on twice from one moment: it was copied, or set back")]
+    Copied {
+        /// Who.
+        node: NodeName,
+        /// Two statements of it that show this, as they were signed.
+        statements: [Vec<u8>; 2],
+    },
     /// Our clock was set, or is to be moved by more than a step's worth.
     #[error("the clock is moved by {by_ns} ns")]
     Step {
@@ -91,6 +99,7 @@ impl Event {
         match self {
             Self::Liar { .. } => "clock-liar",
             Self::TwoFaced { .. } => "clock-two-faced",
+            Self::Copied { .. } => "clock-copied",
             Self::Step { .. } => "clock-step",
             Self::NoMajority { .. } => "no-majority",
             Self::Isolated { .. } => "isolated",

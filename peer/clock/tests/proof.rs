@@ -14,7 +14,7 @@ use shared::id::{InstanceId, Serial};
 use shared::key::{Algorithm, PrivateKey};
 use shared::name::{Label, NetworkName, NodeName};
 use shared::refusal::Code;
-use shared::shown::{Shown, SignedShown, TwoFaced};
+use shared::shown::{Proof, Shown, SignedShown};
 use shared::time::Timestamp;
 use shared::verify::{Anchors, Verifier};
 
@@ -130,7 +130,7 @@ fn two_faces_are_a_proof_for_anybody_and_one_is_none() {
     let later = bob.sign(&bob.shown(2, 160, 500_000));
     let lie = bob.sign(&bob.shown(3, 161, 2 * S as i64));
     let check = |one: &[u8], other: &[u8]| {
-        TwoFaced::check([one, other], &network(), &authority.verifier(), heard())
+        Proof::check([one, other], &network(), &authority.verifier(), heard())
     };
     let proof = check(&truth, &lie).unwrap();
     assert_eq!((proof.node, &proof.statements[1]), (name("bob"), &lie));
@@ -146,7 +146,7 @@ fn two_faces_are_a_proof_for_anybody_and_one_is_none() {
     bent[last] ^= 1;
     assert_eq!(check(&truth, &bent).unwrap_err().code, Code::Malformed);
     let stranger = Authority::new();
-    let theirs = TwoFaced::check([&truth, &lie], &network(), &stranger.verifier(), heard());
+    let theirs = Proof::check([&truth, &lie], &network(), &stranger.verifier(), heard());
     assert_eq!(theirs.unwrap_err().code, Code::ForeignAuthority);
 }
 
@@ -174,7 +174,7 @@ fn the_keeper_tells_of_two_faces_once() {
     let [Event::TwoFaced { node, statements }] = &told[..] else { unreachable!("{told:?}") };
     assert_eq!((told[0].code(), node), ("clock-two-faced", &name("bob")));
     let statements = [&statements[0][..], &statements[1][..]];
-    assert!(TwoFaced::check(statements, &network(), &verifier, heard()).is_ok());
+    assert!(Proof::check(statements, &network(), &verifier, heard()).is_ok());
     assert!(keeper.statement(InstanceId::new([1; 16]), Mono::from_ns(1)).is_none(), "not set yet");
 }
 

@@ -108,7 +108,12 @@ impl<F: Fabric> Driver<F> {
                 return;
             }
         };
-        if said.shown.node == bundle.config.node {
+        // Of a run that nobody knows of it says nothing: who has another one for each neighbour
+        // never contradicts himself. After a restart it is heard again in a minute.
+        let node = &said.shown.node;
+        let alive = self.node.instance_of(node) == Some(said.shown.instance);
+        if *node == bundle.config.node || !alive {
+            tracing::debug!(%from, %node, "a time statement of ours, or of an unknown run");
             return;
         }
         if said.shown.node == *from {

@@ -453,7 +453,7 @@ impl Keeping {
             Event::Step { .. } | Event::Isolated { .. } => info!(code, "{event}"),
             _ => warn!(code, "{event}"),
         }
-        if let Event::TwoFaced { node, statements } = event {
+        if let Event::TwoFaced { node, statements } | Event::Copied { node, statements } = event {
             let twins = (node.clone(), statements.clone());
             tokio::spawn(evidence::keep_one(twins, self.keep.evidence.clone()));
         }

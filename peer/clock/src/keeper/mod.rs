@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use shared::id::InstanceId;
 use shared::name::NodeName;
-use shared::shown::{Shown, SignedShown, TwoFaced};
+use shared::shown::{Contradiction, Proof, Shown, SignedShown};
 
 use crate::discipline::Discipline;
 use crate::event::Event;
@@ -26,7 +26,7 @@ use crate::face::{Face, Reading, State};
 use crate::floor::{Dates, Floor, Ground};
 use crate::limits::{
     ACTIONS_MAX, EVENTS_MAX, FLOOR_NS, NAKS, ROUND_NS, SLEEP_ERROR_NS, SLEEP_NS, START_NS,
-    SYSTEM_JUMP_NS,
+    STEPS_MAX, SYSTEM_JUMP_NS,
 };
 use crate::measure::{Exchange, MeasureError, Sample, SourceId, Told};
 use crate::moment::{Mono, Utc, signed};
@@ -190,9 +190,14 @@ impl Keeper {
 
     /// Takes what a member has signed about its clock, from whomever it came.
     pub fn handle_statement(&mut self, said: SignedShown) {
-        if let Some(TwoFaced { node, statements }) = self.statements.take(said) {
-            self.tell(Event::TwoFaced { node, statements });
+        if said.shown.steps > STEPS_MAX {
+            return;
         }
+        let Some(Proof { node, shows, statements }) = self.statements.take(said) else { return };
+        self.tell(match shows {
+            Contradiction::Twice => Event::Copied { node, statements },
+            Contradiction::TwoTimes => Event::TwoFaced { node, statements },
+        });
     }
 
     /// What we sign about our own clock, once a minute; nothing before it was set.

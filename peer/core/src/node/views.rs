@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use shared::id::InstanceId;
 use shared::name::NodeName;
 use shared::presence::SignedPresence;
 use shared::time::{Now, Tick};
@@ -47,6 +48,12 @@ impl NodeView {
 }
 
 impl Node {
+    /// Which run of a node is alive, by its newest presence.
+    #[must_use]
+    pub fn instance_of(&self, node: &NodeName) -> Option<InstanceId> {
+        Some(self.directory.signed(node)?.presence.instance)
+    }
+
     /// This node first, then everybody in the directory or to be dialled, in order of their names.
     #[must_use]
     pub fn nodes(&self, now: Now) -> Vec<NodeView> {
