@@ -507,9 +507,7 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
     let mut to_bob = Ear::dial(bob.address(), Some(&eve));
     greets(&mut to_bob);
     // A run that nobody has heard of says nothing.
-    let unknown = InstanceId::new([7; 16]);
-    to_bob.say(&said_in(unknown, 1, now));
-    to_bob.say(&said_in(unknown, 2, now + 99 * S));
+    to_bob.say(&said_in(InstanceId::new([7; 16]), 2, now + 99 * S));
     to_bob.say(&said(1, now));
     to_bob.say(&said(2, now + S));
     wait_until("bob knows eve", SOON, || bob.links().contains(&"eve".to_owned()));
@@ -518,11 +516,7 @@ fn who_tells_two_neighbours_two_times_is_found_out() {
     greets(&mut to_carol);
     to_carol.say(&said(3, now + 9 * S));
     wait_until("bob is told", SOON, || has_event(&bob, "clock-two-faced"));
-    let status = status(&bob);
-    let detail = status["events"].as_array().unwrap().iter().find_map(|event| {
-        (event["code"] == "clock-two-faced").then(|| event["detail"].as_str().unwrap().to_owned())
-    });
-    assert_eq!(detail.unwrap(), "eve has signed two times that contradict each other");
+    assert!(bob.log().contains("eve has signed two times that contradict each other"));
 
     // The proof needs nobody's word: whoever has the network's root finds the same in it, also when
     // eve is out since, and a stranger finds nothing.

@@ -13,6 +13,7 @@
 
 mod approved;
 mod apps;
+mod asymmetric;
 mod beside;
 mod besieged;
 mod blind;

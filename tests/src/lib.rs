@@ -19,6 +19,7 @@ pub mod caller;
 pub mod chrony;
 pub mod chronyd;
 pub mod daemon;
+pub mod delay;
 pub mod engine;
 pub mod ground;
 pub mod hour;

@@ -1,6 +1,6 @@
 //! Members that offer the time without anybody having named them: whoever is linked with us is
-//! asked for keys now and then, and is a source from the moment on that it gives some. Whoever was a
-//! source until its certificate ended is asked for new ones the same way.
+//! asked for keys now and then, and is a source from the moment on that it gives some. Whoever was
+//! a source until its certificate ended is asked for new ones the same way.
 //!
 //! **Invariant:** who does not tell the time is no source, and so no clock that a midpoint waits
 //! for; who is no member any more loses its seat.
