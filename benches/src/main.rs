@@ -51,7 +51,7 @@ struct Wish {
 /// A group of figures that are measured together: their common name, and how.
 type Group = (&'static str, fn(Effort) -> Result<Vec<Figure>>);
 
-const GROUPS: [Group; 29] = [
+const GROUPS: [Group; 30] = [
     ("algorithms", algorithms::measure),
     ("broadcast", broadcast::measure),
     ("handshake.rate", handshake::measure),
@@ -81,6 +81,7 @@ const GROUPS: [Group; 29] = [
     ("time.ke_rate", time::measure_exchanges),
     ("time.offset_us", time::measure_offset),
     ("time.sim.skew_us", time::measure_skew),
+    ("time.idle_percent", time::measure_idle),
 ];
 
 fn main() -> Result<()> {

@@ -74,6 +74,13 @@ const TARGETS: &[(&str, Target)] = &[
     ("sim.revoke_ms.nodes_10000.p100", Target::ValueMax(2000.0)),
     ("idle.cpu_percent", Target::ValueMax(1.0)),
     ("idle.bytes_s", Target::ValueMax(5000.0)),
+    ("time.nts_rate", Target::RatioMin(1.0)),
+    ("time.ke_rate", Target::RatioMin(1.0)),
+    ("time.offset_us.loopback", Target::ValueMax(20.0)),
+    ("time.offset_us.veth", Target::ValueMax(20.0)),
+    ("time.sim.skew_us.two_liars", Target::ValueMax(1000.0)),
+    ("time.sim.skew_us.isolated", Target::ValueMax(100.0)),
+    ("time.idle_percent", Target::ValueMax(0.1)),
 ];
 
 impl Target {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::server::{Server, Stage};
+use super::server::{LOCAL, Server, Stage};
 use super::wire::{Place, Wire};
 use crate::harness::{Effort, Figure, Samples};
 
@@ -35,7 +35,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
 /// Looks every second, after a while in which they learn each other's rate.
 fn between(name: &str, effort: Effort, [near, far]: &[Place; 2]) -> Result<Figure> {
     let stage = Stage::new()?;
-    let Some(chrony) = stage.chrony(near)? else { bail!("chronyd is not installed") };
+    let Some(chrony) = stage.chrony(near, LOCAL)? else { bail!("chronyd is not installed") };
     let outside = format!("sources: [{{address: \"{}\"}}]", chrony.time);
     let hub = stage.ours(("hub", near), &outside, None)?;
     let inside = format!("sources: [{{peer: hub, address: \"{}\"}}]", hub.exchange);

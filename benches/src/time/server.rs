@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a server does not outlive its [`Server`].
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ use crate::world::{NETWORK, World};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What makes chronyd tell this machine's clock as it is.
+pub(crate) const LOCAL: &str = "local stratum 1";
 
 /// Where servers are started: a network, and what clients trust.
 pub(crate) struct Stage {
@@ -117,13 +121,14 @@ impl Stage {
         if place.is_apart() { Ok(server) } else { server.listening() }
     }
 
-    /// chronyd, which is not to touch this machine's clock; or nothing where it is not there.
-    pub(crate) fn chrony(&self, place: &Place) -> Result<Option<Server>> {
+    /// chronyd, which is not to touch this machine's clock, and the line of settings that says what
+    /// it tells; or nothing where it is not there.
+    pub(crate) fn chrony(&self, place: &Place, rests_on: &str) -> Result<Option<Server>> {
         let Some(program) = find("chronyd") else { return Ok(None) };
         let node = self.node("chrony", place)?;
         let at = node.folder.display();
         let text = format!(
-            "local stratum 1\nallow\nbindaddress {}\nport {}\n\
+            "{rests_on}\nallow\nbindaddress {}\nport {}\n\
              ntsport {}\nntsserverkey {at}/id/node.key\nntsservercert {at}/id/node.crt\n\
              ntsdumpdir {at}\ncmdport 0\nbindcmdaddress /\npidfile {at}/chrony.pid\n",
             place.address,
@@ -142,7 +147,7 @@ impl Stage {
     /// One of ours that vouches for this machine's clock, and chronyd.
     pub(crate) fn rivals(&self) -> Result<(Server, Option<Server>)> {
         let here = Place::here();
-        Ok((self.ours(("ours", &here), "local: true", None)?, self.chrony(&here)?))
+        Ok((self.ours(("ours", &here), "local: true", None)?, self.chrony(&here, LOCAL)?))
     }
 
     fn server(&self, child: Child, node: Node) -> Server {
@@ -165,6 +170,23 @@ impl Server {
             std::thread::sleep(LOOK);
         }
         Ok(self)
+    }
+
+    /// Processor time that each of its threads has taken, in nanoseconds.
+    pub(crate) fn threads_ns(&self) -> Result<BTreeMap<u32, u64>> {
+        let mut threads = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let thread = entry?;
+            let Some(id) = thread.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // A thread may end between the listing and the look.
+            let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else {
+                continue;
+            };
+            threads.insert(id, text.split(' ').next().context("an empty schedstat")?.parse()?);
+        }
+        Ok(threads)
     }
 
     /// Processor time that it and its helpers have taken, in seconds.
