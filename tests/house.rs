@@ -13,9 +13,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
 /// Who may use whom, as ARCHITECTURE.md draws it.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("shared", &[]),
-    ("shared/host", &["shared"]),
+    ("shared/timex", &[]),
+    ("shared/host", &["shared", "timex"]),
     ("shared/tls", &["shared"]),
     ("peer/core", &["shared"]),
     ("peer/mqtt", &["shared"]),
@@ -29,8 +30,19 @@ const EDGES: [(&str, &[&str]); 11] = [
         &["shared", "host", "tls", "peer", "peer-core", "mqtt", "clock", "nts", "ca-tool", "sim"],
     ),
 ];
-const OURS: [&str; 10] =
-    ["shared", "host", "tls", "peer-core", "mqtt", "clock", "nts", "peer", "ca-tool", "sim"];
+const OURS: [&str; 11] = [
+    "shared",
+    "timex",
+    "host",
+    "tls",
+    "peer-core",
+    "mqtt",
+    "clock",
+    "nts",
+    "peer",
+    "ca-tool",
+    "sim",
+];
 
 fn sources() -> Vec<(String, String)> {
     let root = tree::root();

@@ -58,6 +58,7 @@ mod rust_client;
 mod skewed;
 mod soak;
 mod suspended;
+mod system_clock;
 mod topics;
 mod two_certificates;
 mod unauthorized;

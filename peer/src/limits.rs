@@ -309,6 +309,9 @@ pub const TIME_STAMP_AGE_NS_MAX: u64 = 1_000_000_000;
 /// What this machine's own clock is told to be wrong by, where its operator vouches for it, in ns:
 /// nobody sets a clock better by hand.
 pub const LOCAL_DISPERSION_NS: u64 = 100_000_000;
+/// The stratum of a system's clock that somebody keeps, which the kernel does not know: that of a
+/// machine that asks public servers.
+pub const SYSTEM_STRATUM: u8 = 3;
 /// How long a program may take to say what keys it wants, and to hear the answer.
 pub const KEY_EXCHANGE: Duration = Duration::from_secs(4);
 /// Frames about keys for the time that wait on one link; more, and the link is not read.

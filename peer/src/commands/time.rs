@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clock::limits::POLL_MIN;
 use clock::measure::{OutsideName, SourceId};
 use host::fault::Fault;
+use host::kernel::{Kept, Unkept};
 use host::terminal::{Table, escape};
 use nts::client::Sample;
 use peer::bundle::{Bundle, Paths};
@@ -216,10 +217,18 @@ fn check(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {
         }
         Err(_) => None,
     };
+    let kernel = host::kernel::kept();
+    let error_ns = kernel.as_ref().ok().map(|kept| kept.error_ns);
     let floor = FloorStatus { at, ground: floor::word(floor.ground()).to_owned() };
-    let value = json!({ "system": wall, "floor": floor, "clock": kept, "wrong": said });
+    let value = json!({
+        "system": wall,
+        "system_error_ns": error_ns,
+        "floor": floor,
+        "clock": kept,
+        "wrong": said,
+    });
     let mut lines = vec![
-        format!("system       {wall}"),
+        format!("system       {wall}, {}", kept_by(&kernel)),
         format!("floor        {at}, {}", floor.ground),
         format!("clock        {}", kept.as_deref().unwrap_or("this peer does not run")),
     ];
@@ -229,6 +238,14 @@ fn check(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::failed("the time is not right here").hint("set the system's clock, or run the peer"))
+}
+
+/// What the kernel says of the system's clock.
+fn kept_by(kernel: &Result<Kept, Unkept>) -> String {
+    match kernel {
+        Ok(kept) => format!("kept within {}", ms(kept.error_ns)),
+        Err(why) => why.to_string(),
+    }
 }
 
 fn reset_floor(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {

@@ -1,7 +1,8 @@
 //! `time: sources:` of `node.yaml`: whom a person has chosen to be asked for the time.
 //!
 //! A server outside is asked by NTP, or by NTS with a key exchange under the system's roots or
-//! those of a file. A member is asked by NTS with the certificates of the network.
+//! those of a file. A member is asked by NTS with the certificates of the network. This machine's
+//! own clock is asked too, if that is wished.
 //!
 //! **Invariant:** names of sources are unique, so that each has one vote.
 
@@ -22,7 +23,7 @@ pub const NTP_PORT: u16 = 123;
 pub struct Source {
     /// Under which name it is known, and has its vote.
     pub id: SourceId,
-    /// Where it is asked, or where keys are exchanged: `HOST:PORT`, or `link:NODE`.
+    /// Where it is asked, or where keys are exchanged: `HOST:PORT`, or `link:NODE`, or `system`.
     pub address: String,
     /// How.
     pub way: Way,
@@ -31,6 +32,8 @@ pub struct Source {
 /// How a source is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
+    /// It is this machine's own clock, which the kernel says is kept.
+    System,
     /// By NTP that anybody between can change.
     Plain,
     /// By NTS, with a certificate under other roots than the network's.
@@ -44,9 +47,22 @@ pub enum Way {
     Linked(NodeName),
 }
 
+impl Way {
+    /// Whether answers are sealed.
+    #[must_use]
+    pub const fn has_nts(&self) -> bool {
+        match self {
+            Self::System | Self::Plain => false,
+            Self::Outside { .. } | Self::Member(_) | Self::Linked(_) => true,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceText {
+    #[serde(default)]
+    system: bool,
     name: Option<String>,
     address: Option<String>,
     #[serde(default)]
@@ -57,6 +73,14 @@ pub(super) struct SourceText {
 
 impl SourceText {
     fn check(self) -> Result<Source, String> {
+        if self.system {
+            let Self { name, address, nts, ca, peer, system: _ } = self;
+            if nts || name.is_some() || address.is_some() || ca.is_some() || peer.is_some() {
+                return Err("system: this machine's own clock has nothing else to it".to_owned());
+            }
+            let (id, address) = (SourceId::System, SourceId::System.to_string());
+            return Ok(Source { id, address, way: Way::System });
+        }
         if let (Some(node), None) = (&self.peer, &self.address) {
             if self.ca.is_some() || self.name.is_some() {
                 return Err(
@@ -152,6 +176,8 @@ mod tests {
         );
         assert_eq!(sources[2].way, Way::Outside { ca: Some("chrony.pem".into()) });
         assert!(matches!(&sources[3].way, Way::Member(node) if node.as_str() == "hub"));
+        let system = read("- {system: true}").unwrap();
+        assert_eq!((&system[0].id, &system[0].way), (&SourceId::System, &Way::System));
         let linked = read("- {peer: hub}").unwrap();
         assert!(matches!(&linked[0].way, Way::Linked(node) if node.as_str() == "hub"));
     }
@@ -168,6 +194,10 @@ mod tests {
             ("- {address: \"a.lan\", trust: yes}", "unknown"),
             ("- {nts: true}", "address: missing"),
             ("- {peer: hub, ca: x.pem}", "over its link"),
+            ("- {system: true, address: \"a.lan\"}", "nothing else"),
+            ("- {system: true, nts: true}", "nothing else"),
+            ("- {system: false}", "address: missing"),
+            ("- {system: true}\n- {system: true}", "twice"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

@@ -105,7 +105,8 @@ impl Timing {
     /// being linked: a link with a root needs its certificate to have begun by the floor, and what
     /// raises the floor may have to come over other links.
     pub(super) fn shut(mut self, bundle: &Bundle, node: &mut Node) -> Self {
-        let asked_directly = |source: &Source| !matches!(source.way, Way::Linked(_));
+        // The system's clock is before the floor, or there would be no need for this.
+        let asked_directly = |source: &Source| !matches!(source.way, Way::Linked(_) | Way::System);
         self.shut = self.kept.is_cold() && bundle.config.time.sources.iter().any(asked_directly);
         if self.shut {
             warn!("the mesh stays shut until a time source has said what time it is");

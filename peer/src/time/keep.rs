@@ -345,7 +345,7 @@ impl Keeping {
         let roots = match &source.way {
             Way::Outside { ca: Some(path) } => ask::roots_of(&self.keep.folder.join(path))?,
             Way::Outside { ca: None } => ask::system_roots()?,
-            Way::Plain | Way::Member(_) | Way::Linked(_) => Vec::new(),
+            Way::System | Way::Plain | Way::Member(_) | Way::Linked(_) => Vec::new(),
         };
         let papers = Papers {
             dialler: Some(Arc::clone(&self.keep.dialler)),

@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod fault;
 pub mod files;
+pub mod kernel;
 pub mod lock;
 pub mod log;
 pub mod open_files;

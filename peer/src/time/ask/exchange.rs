@@ -48,7 +48,7 @@ pub(super) async fn exchange(source: &Source, papers: &Papers) -> Result<Keyed, 
             let (config, verdict) = config.map_err(|error| error.to_string())?;
             shake_as_member(tcp, config, verdict).await?
         }
-        Way::Plain | Way::Outside { .. } | Way::Linked(_) => {
+        Way::Plain | Way::System | Way::Outside { .. } | Way::Linked(_) => {
             let clock = Arc::clone(&papers.clock);
             let config = tls::anonymous_config(&papers.roots, export::ALPN, clock);
             let config = config.map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@
 //! **Invariant:** what a source with NTS says without NTS is never passed on.
 
 mod exchange;
+mod system;
 mod wire;
 
 use std::net::SocketAddr;
@@ -90,7 +91,7 @@ impl Asker {
     /// A source that was never asked.
     #[must_use]
     pub fn new(source: Source, papers: Papers) -> Self {
-        let protection = if source.way == Way::Plain { Protection::None } else { Protection::Nts };
+        let protection = if source.way.has_nts() { Protection::Nts } else { Protection::None };
         let association = Association::new(protection);
         let keyed = Timestamp::default();
         Self { source, papers, association, to: None, member: None, keyed, trouble: None }
@@ -103,13 +104,14 @@ impl Asker {
         let before = self.association.counters();
         self.trouble = None;
         self.prepare().await;
-        let sample = match self.to {
-            Some(to) => self.ask(to).await,
-            None => None,
+        let sample = match (&self.source.way, self.to) {
+            (Way::System, _) => self.heard(system::ask()),
+            (_, Some(to)) => self.ask(to).await,
+            (_, None) => None,
         };
         let counters = self.association.counters();
         let standing = Standing {
-            nts: self.source.way != Way::Plain,
+            nts: self.source.way.has_nts(),
             cookies: self.association.cookies(),
             counters,
             member: self.member.clone(),
@@ -124,12 +126,16 @@ impl Asker {
 
     /// Exchanges keys if that is due, or resolves a name.
     async fn prepare(&mut self) {
-        if self.source.way == Way::Plain {
-            match exchange::resolve(&self.source.address).await {
-                Ok(to) => self.to = Some(to),
-                Err(error) => self.trouble = Some(error),
+        match self.source.way {
+            Way::System => return,
+            Way::Plain => {
+                match exchange::resolve(&self.source.address).await {
+                    Ok(to) => self.to = Some(to),
+                    Err(error) => self.trouble = Some(error),
+                }
+                return;
             }
-            return;
+            Way::Outside { .. } | Way::Member(_) | Way::Linked(_) => {}
         }
         let (now_ms, wall) = (host::clock::count_ns() / 1_000_000, (self.papers.clock)());
         if self.member.as_ref().is_some_and(|member| is_aged(member, self.keyed, wall)) {
@@ -157,6 +163,10 @@ impl Asker {
         });
         let (association, heard) = asking.await.ok()?;
         self.association = association;
+        self.heard(heard)
+    }
+
+    fn heard(&mut self, heard: Result<Sample, String>) -> Option<Sample> {
         match heard {
             Ok(sample) => Some(sample),
             Err(error) => {
