@@ -140,7 +140,7 @@ fn asked(args: &QueryArgs) -> Result<(Source, Papers), Fault> {
     let mut papers = Papers {
         dialler: None,
         roots: Arc::default(),
-        clock: Arc::clone(&clock),
+        dates: Arc::new(|| [host::clock::wall(); 2]),
         shown: None,
         links: None,
     };

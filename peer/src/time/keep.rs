@@ -347,10 +347,11 @@ impl Keeping {
             Way::Outside { ca: None } => ask::system_roots()?,
             Way::System | Way::Plain | Way::Member(_) | Way::Linked(_) => Vec::new(),
         };
+        let (clock, verifier) = (Arc::clone(&self.keep.clock), Arc::clone(&self.keep.verifier));
         let papers = Papers {
             dialler: Some(Arc::clone(&self.keep.dialler)),
             roots: Arc::new(roots),
-            clock: Arc::clone(&self.keep.clock),
+            dates: Arc::new(move || verifier.around(clock())),
             shown: Some(Arc::clone(&self.shown)),
             links: Some(Arc::clone(&self.links)),
         };

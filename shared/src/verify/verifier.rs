@@ -177,6 +177,12 @@ impl Verifier {
         self.doubt.later.store(bounded(later_ms), Ordering::Relaxed);
     }
 
+    /// The earliest and the latest that it may be when the calendar shows `now`.
+    #[must_use]
+    pub fn around(&self, now: Timestamp) -> [Timestamp; 2] {
+        self.doubt.around(now)
+    }
+
     /// Judges a chain (leaf first), as DER.
     ///
     /// The order of the checks is the order of the codes: `no-certificate`, `malformed`,
@@ -206,7 +212,7 @@ impl Verifier {
     /// # Errors
     /// `revoked`, `suspended`, `expired` or `not-yet-valid`.
     pub fn recheck(&self, member: &Member, now: Timestamp) -> Result<(), Refusal> {
-        let [earliest, latest] = self.doubt.around(now);
+        let [earliest, latest] = self.around(now);
         if earliest > member.not_after {
             let detail = format!("its certificate ended at {}", member.not_after);
             return Err(Refusal::new(Code::Expired, detail));
@@ -271,7 +277,7 @@ impl Verifier {
         if let Some(member) = known.filter(|member| member.cert.allows(usage)) {
             return Ok(member);
         }
-        let member = Arc::new(build(anchors, chain, usage, self.doubt.around(now), now)?);
+        let member = Arc::new(build(anchors, chain, usage, self.around(now), now)?);
         let mut paths = ground.paths.lock().map_err(|_| broken(&VerifierError))?;
         if paths.len() >= PATHS_MAX {
             paths.clear();

@@ -26,7 +26,7 @@ pub use config::{
     ALPN_MQTT, ALPN_NTSKE, Clients, Dialler, Identity, Listener, TlsError, server_name, warm_up,
 };
 pub use door::{ALPN_HTTP, Pinned, Presented, pinned_config};
-pub use foreign::anonymous_config;
+pub use foreign::{Dates, anonymous_config};
 pub use verdict::Verdict;
 
 use std::sync::Arc;

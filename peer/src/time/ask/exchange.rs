@@ -49,8 +49,8 @@ pub(super) async fn exchange(source: &Source, papers: &Papers) -> Result<Keyed, 
             shake_as_member(tcp, config, verdict).await?
         }
         Way::Plain | Way::System | Way::Outside { .. } | Way::Linked(_) => {
-            let clock = Arc::clone(&papers.clock);
-            let config = tls::anonymous_config(&papers.roots, export::ALPN, clock);
+            let dates = Arc::clone(&papers.dates);
+            let config = tls::anonymous_config(&papers.roots, export::ALPN, dates);
             let config = config.map_err(|error| error.to_string())?;
             let name = server_name(&source.address)?;
             (shake(tcp, config, name).await.map_err(|error| said(&error))?, None)

@@ -36,7 +36,7 @@ pub struct Papers {
     /// The roots of servers outside, DER.
     pub roots: Arc<Vec<Vec<u8>>>,
     /// By what their certificates' dates are judged.
-    pub clock: tls::Clock,
+    pub dates: tls::Dates,
     /// Whether the time is known at all; it is, unless this says otherwise.
     pub shown: Option<Arc<Shown>>,
     /// The links with members.
@@ -137,7 +137,8 @@ impl Asker {
             }
             Way::Outside { .. } | Way::Member(_) | Way::Linked(_) => {}
         }
-        let (now_ms, wall) = (host::clock::count_ns() / 1_000_000, (self.papers.clock)());
+        let now_ms = host::clock::count_ns() / 1_000_000;
+        let [_, wall] = (self.papers.dates)();
         if self.member.as_ref().is_some_and(|member| is_aged(member, self.keyed, wall)) {
             self.association.want_keys();
         }
