@@ -2,6 +2,7 @@
 //! system's clock.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -248,23 +249,20 @@ fn the_role_is_for_peers_and_has_one_name() {
     network.ca("enroll hub --out hub.bundle --roles time-root");
 }
 
-/// Chrony and we ask the same four, and come to the same: three agree, and one is false.
-#[test]
-fn chrony_thinks_of_the_same_servers_as_we_do() {
+/// Chrony and we ask the same servers, and come to the same: whom each of them follows.
+fn chrony_agrees(honest: RangeInclusive<u8>, liars: RangeInclusive<u8>, followed: &[bool]) {
     let network = Network::new();
-    let honest: Option<Vec<Chronyd>> =
-        (5..=7).map(|last| Chronyd::start(network.path(), at(last), None)).collect();
-    let Some(honest) = honest else { return };
-    let (hour, lying) = liar(&network, 8, S / 4);
+    let honest = honest.map(|last| Chronyd::start(network.path(), at(last), None));
+    let Some(honest) = honest.collect::<Option<Vec<Chronyd>>>() else { return };
+    let liars: Vec<Hour> = liars.map(|last| liar(&network, last, S / 4).0).collect();
     let mut servers: Vec<String> = honest.iter().map(Chronyd::address).collect();
-    servers.push(hour.time().to_string());
+    servers.extend(liars.iter().map(|hour| hour.time().to_string()));
     let Some(judge) = Asking::start(network.path(), &servers) else { return };
-    let named =
-        |(address, last): (&String, u8)| format!("{{address: \"{address}\", name: c-{last}}}");
-    let mut sources: Vec<String> = servers[..3].iter().zip(5..).map(named).collect();
-    sources.push(lying);
+    let named = |(address, number): (&String, usize)| {
+        format!("{{address: \"{address}\", name: server-{number}}}")
+    };
+    let sources: Vec<String> = servers.iter().zip(1..).map(named).collect();
     let bob = asking(&network, &sources);
-    wait_state(&bob, "synchronised");
     let ours = || {
         let marks = marks(&bob).into_iter().map(|(_, mark)| mark);
         marks.map(|mark| is_followed(&mark)).collect::<Vec<_>>()
@@ -274,9 +272,24 @@ fn chrony_thinks_of_the_same_servers_as_we_do() {
         let hosts = servers.iter().filter_map(|server| server.split(':').next());
         hosts.map(|host| is_followed(marks.get(host).unwrap_or(&nothing))).collect::<Vec<_>>()
     };
-    let verdict = vec![Some(true), Some(true), Some(true), Some(false)];
+    let verdict: Vec<Option<bool>> = followed.iter().copied().map(Some).collect();
     wait_until("we have a verdict", SOON, || ours() == verdict);
     wait_until("chrony has the same", GATHERED, || theirs() == verdict);
+}
+
+#[test]
+fn three_against_one_are_followed_by_chrony_too() {
+    chrony_agrees(5..=7, 8..=8, &[true, true, true, false]);
+}
+
+#[test]
+fn of_one_against_one_chrony_follows_neither_too() {
+    chrony_agrees(5..=5, 8..=8, &[false, false]);
+}
+
+#[test]
+fn two_who_lie_alike_lead_chrony_too() {
+    chrony_agrees(5..=5, 8..=9, &[false, true, true]);
 }
 
 /// Whether a source with this mark is followed; unknown, while it is not judged.

@@ -126,13 +126,30 @@ impl Asking {
     /// If its client cannot be started.
     #[must_use]
     pub fn marks(&self) -> BTreeMap<String, String> {
+        let columns = self.ask("sources").into_iter().filter(|columns| columns.len() > 2);
+        columns.map(|columns| (columns[2].clone(), columns[1].clone())).collect()
+    }
+
+    /// How far its clock is ahead of the system's, and the round trip to its source, in ns; unknown
+    /// while it follows nobody.
+    ///
+    /// # Panics
+    /// If its client cannot be started, or says something else.
+    #[must_use]
+    pub fn ahead_ns(&self) -> Option<(i64, i64)> {
+        let said = self.ask("tracking");
+        let columns = said.first().filter(|columns| columns.len() > 13)?;
+        let ns = |text: &String| (text.parse::<f64>().unwrap() * 1e9) as i64;
+        (columns[13] != "Not synchronised").then(|| (ns(&columns[4]), ns(&columns[10])))
+    }
+
+    /// What its client says, in columns.
+    fn ask(&self, what: &str) -> Vec<Vec<String>> {
         let port = self.commands.to_string();
         let mut client = Command::new(&self.client);
-        let said = client.args(["-h", "127.0.0.1", "-p", &port, "-n", "-c", "sources"]).output();
+        let said = client.args(["-h", "127.0.0.1", "-p", &port, "-n", "-c", what]).output();
         let said = String::from_utf8(said.unwrap().stdout).unwrap();
-        let columns = said.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let known = columns.filter(|columns| columns.len() > 2);
-        known.map(|columns| (columns[2].to_owned(), columns[1].to_owned())).collect()
+        said.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
     }
 }
 
