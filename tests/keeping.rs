@@ -246,6 +246,10 @@ fn the_role_is_for_peers_and_has_one_name() {
     let shouted = network.try_ca("enroll hub --out hub.bundle --roles Time-Root");
     assert!(shouted.ended(2).err.contains("only a-z, 0-9 and - are allowed"));
     assert!(!network.bundle("meter").exists() && !network.bundle("hub").exists());
+    let slip = network.ca("enroll eve --out eve.bundle --roles time-rot");
+    assert!(slip.err.contains("did you mean time-root?"), "{}", slip.err);
+    let own = network.ca("enroll dave --out dave.bundle --roles relay,camera");
+    assert!(own.err.is_empty(), "{}", own.err);
     network.ca("enroll hub --out hub.bundle --roles time-root");
 }
 

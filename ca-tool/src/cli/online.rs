@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ca_tool::Enrolment;
 use clap::{Args, ValueEnum};
+use shared::cert::PEER_ROLES;
 use shared::name::{Label, NodeName};
 
 use super::{address, duration, listen};
@@ -95,7 +96,23 @@ pub(crate) struct WishArgs {
     pub(crate) ip: Vec<IpAddr>,
 }
 
+/// Letters that two roles differ by if one of them is likely to be a slip.
+const SLIP_LETTERS: usize = 2;
+
 impl WishArgs {
+    /// What is to be said of roles that are nearly one that peers know.
+    pub(crate) fn slips(&self) -> Vec<String> {
+        let near = |role: &Label| {
+            let slip = |known: &&str| {
+                let letters = strsim::damerau_levenshtein(role.as_str(), known);
+                (1..=SLIP_LETTERS).contains(&letters)
+            };
+            let known = PEER_ROLES.into_iter().find(slip)?;
+            Some(format!("peers do not know the role {role}: did you mean {known}?"))
+        };
+        self.roles.iter().filter_map(near).collect()
+    }
+
     /// For a node, with the profile's own length of life.
     pub(crate) fn wish(&self, node: &NodeName) -> Enrolment {
         Enrolment {

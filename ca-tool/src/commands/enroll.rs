@@ -17,7 +17,7 @@ use shared::limits::CSR_BYTES_MAX;
 use shared::name::{MemberKind, NodeName};
 use shared::pem;
 
-use super::Desk;
+use super::{Desk, say};
 use crate::cli::{EnrollArgs, RenewArgs};
 
 /// A request as PEM: base64 takes a third more, and the armour a little.
@@ -27,6 +27,7 @@ pub(super) fn enroll(desk: &Desk<'_>, args: &EnrollArgs) -> Result<(), Fault> {
     if args.out.symlink_metadata().is_ok() {
         return Err(CaError::Exists { path: args.out.clone() }.into());
     }
+    args.wish.slips().iter().for_each(|slip| say(slip));
     let request = args.csr.as_deref().map(read_request).transpose()?;
     let mut door = desk.door()?;
     let wish = Enrolment { life_s: args.ttl, ..args.wish.wish(&args.node) };

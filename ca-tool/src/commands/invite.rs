@@ -14,6 +14,7 @@ use super::{Desk, output, say};
 use crate::cli::{InviteArgs, NodeArgs};
 
 pub(super) fn invite(desk: &Desk<'_>, args: &InviteArgs) -> Result<(), Fault> {
+    args.wish.slips().iter().for_each(|slip| say(slip));
     let question = InviteNode {
         wish: Enrolment { life_s: args.life, ..args.wish.wish(&args.node) },
         open_s: args.open,

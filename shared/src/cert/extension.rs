@@ -57,10 +57,13 @@ impl Attributes {
     }
 }
 
+/// Roles that peers act upon by themselves; every other is what a policy makes of it.
+pub const PEER_ROLES: [&str; 4] = ["authority", "relay", "rendezvous", "time-root"];
+
 /// Whether a role is for peers only: what they do for one another, which an app is no part of.
 #[must_use]
 pub fn is_peer_role(role: &Label) -> bool {
-    ["authority", "relay", "rendezvous", "time-root"].contains(&role.as_str())
+    PEER_ROLES.contains(&role.as_str())
 }
 
 fn join(labels: &BTreeSet<Label>) -> String {

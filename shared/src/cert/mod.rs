@@ -19,7 +19,7 @@ pub mod request;
 
 pub use crl::{CrlDraft, CrlEntry, CrlError, VerifiedCrl};
 pub use draft::{Draft, Subject};
-pub use extension::{Attributes, OID_TEXT as ATTRIBUTES_OID_TEXT, is_peer_role};
+pub use extension::{Attributes, OID_TEXT as ATTRIBUTES_OID_TEXT, PEER_ROLES, is_peer_role};
 pub use facts::{Basic, CertError, Facts, KeyUsages, dates};
 pub use issue::{CaSigner, IssueError};
 pub use member::{CaCert, NodeCert, Usage, Usages};
