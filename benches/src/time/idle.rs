@@ -23,13 +23,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Rounds of half a minute each, after a while in which clocks ask often.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let (stage, here) = (Stage::new()?, Place::here());
-    let Some(source) = stage.chrony(&here, LOCAL)? else { bail!("chronyd is not installed") };
+    let Some(source) = stage.chrony(("source", &here), LOCAL)? else {
+        bail!("chronyd is not installed")
+    };
     let asks = format!("sources: [{{address: \"{}\"}}]", source.time);
     let hub = stage.ours(("hub", &here), &asks, None)?;
     let asks = format!("sources: [{{peer: hub, address: \"{}\"}}]", hub.exchange);
     let _leaf = stage.ours(("leaf", &here), &asks, Some(&hub))?;
     let asks = format!("server {} port {}", source.time.ip(), source.time.port());
-    let rival = stage.chrony(&here, &asks)?.context("chronyd ended")?;
+    let rival = stage.chrony(("rival", &here), &asks)?.context("chronyd ended")?;
     let mut accounts = [&hub, &rival].map(Account::open);
     let mut samples = [(); 2].map(|()| Samples::default());
     let (warming, counted) = (effort.pick(0, 6), effort.pick(1, 10));

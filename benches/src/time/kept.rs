@@ -35,7 +35,9 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
 /// Looks every second, after a while in which they learn each other's rate.
 fn between(name: &str, effort: Effort, [near, far]: &[Place; 2]) -> Result<Figure> {
     let stage = Stage::new()?;
-    let Some(chrony) = stage.chrony(near, LOCAL)? else { bail!("chronyd is not installed") };
+    let Some(chrony) = stage.chrony(("chrony", near), LOCAL)? else {
+        bail!("chronyd is not installed")
+    };
     let outside = format!("sources: [{{address: \"{}\"}}]", chrony.time);
     let hub = stage.ours(("hub", near), &outside, None)?;
     let inside = format!("sources: [{{peer: hub, address: \"{}\"}}]", hub.exchange);

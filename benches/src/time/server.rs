@@ -19,6 +19,7 @@ use shared::name::{Label, NodeName};
 
 use super::wire::Place;
 use crate::handshake::stranger;
+use crate::harness::number;
 use crate::mesh::write_bundle_of;
 use crate::mqtt::find;
 use crate::start::peer_program;
@@ -123,9 +124,13 @@ impl Stage {
 
     /// chronyd, which is not to touch this machine's clock, and the line of settings that says what
     /// it tells; or nothing where it is not there.
-    pub(crate) fn chrony(&self, place: &Place, rests_on: &str) -> Result<Option<Server>> {
+    pub(crate) fn chrony(
+        &self,
+        (name, place): (&str, &Place),
+        rests_on: &str,
+    ) -> Result<Option<Server>> {
         let Some(program) = find("chronyd") else { return Ok(None) };
-        let node = self.node("chrony", place)?;
+        let node = self.node(name, place)?;
         let at = node.folder.display();
         let text = format!(
             "{rests_on}\nallow\nbindaddress {}\nport {}\n\
@@ -147,7 +152,10 @@ impl Stage {
     /// One of ours that vouches for this machine's clock, and chronyd.
     pub(crate) fn rivals(&self) -> Result<(Server, Option<Server>)> {
         let here = Place::here();
-        Ok((self.ours(("ours", &here), "local: true", None)?, self.chrony(&here, LOCAL)?))
+        Ok((
+            self.ours(("ours", &here), "local: true", None)?,
+            self.chrony(("chrony", &here), LOCAL)?,
+        ))
     }
 
     fn server(&self, child: Child, node: Node) -> Server {
@@ -174,45 +182,49 @@ impl Server {
 
     /// Processor time that each of its threads has taken, in nanoseconds.
     pub(crate) fn threads_ns(&self) -> Result<BTreeMap<u32, u64>> {
-        let mut threads = BTreeMap::new();
-        for entry in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let thread = entry?;
-            let Some(id) = thread.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            // A thread may end between the listing and the look.
-            let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else {
-                continue;
-            };
-            threads.insert(id, text.split(' ').next().context("an empty schedstat")?.parse()?);
-        }
-        Ok(threads)
+        threads_ns(self.child.id())
     }
 
     /// Processor time that it and its helpers have taken, in seconds.
     pub(crate) fn processor_s(&self) -> Result<f64> {
         let own = self.child.id();
-        let mut ticks = taken(own)?.1;
-        for entry in std::fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        let mut taken_ns: u64 = threads_ns(own)?.values().sum();
+        for id in numbers_in("/proc")? {
             // A process may end between the listing and the look; a helper under load does not.
-            let Ok((parent, its)) = taken(id) else { continue };
-            if parent == own {
-                ticks += its;
+            if parent_of(id).is_ok_and(|parent| parent == own) {
+                taken_ns += threads_ns(id)?.values().sum::<u64>();
             }
         }
-        #[allow(clippy::cast_precision_loss, reason = "hundredths of seconds of one run")]
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        Ok(usize::try_from(taken_ns).map_or(f64::NAN, number) / 1e9)
     }
 }
 
-/// The parent of a process, and its ticks in the kernel and outside.
-fn taken(id: u32) -> Result<(u32, u64)> {
+/// Processor time of each thread of a process, in nanoseconds: the kernel's ticks of 10 ms would be
+/// a percent of a round.
+fn threads_ns(process: u32) -> Result<BTreeMap<u32, u64>> {
+    let folder = format!("/proc/{process}/task");
+    let mut threads = BTreeMap::new();
+    for id in numbers_in(&folder)? {
+        // A thread may end between the listing and the look.
+        let Ok(text) = std::fs::read_to_string(format!("{folder}/{id}/schedstat")) else {
+            continue;
+        };
+        threads.insert(id, text.split(' ').next().context("an empty schedstat")?.parse()?);
+    }
+    Ok(threads)
+}
+
+fn parent_of(id: u32) -> Result<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
-    let field = |at: usize| fields.split(' ').nth(at).context("a short stat");
-    Ok((field(1)?.parse()?, field(11)?.parse::<u64>()? + field(12)?.parse::<u64>()?))
+    Ok(fields.split(' ').nth(1).context("a short stat")?.parse()?)
+}
+
+/// The names in a folder that are numbers.
+fn numbers_in(folder: &str) -> Result<Vec<u32>> {
+    let names = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let numbers = names.map(|name| Ok(name?.to_str().and_then(|name| name.parse().ok())));
+    numbers.filter_map(Result::transpose).collect()
 }
 
 impl Drop for Server {
