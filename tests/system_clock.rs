@@ -115,6 +115,8 @@ fn a_clock_that_nobody_keeps_is_not_followed() {
     let (said, row) = (status(&bob), source(&bob));
     assert!(row["trouble"].as_str().unwrap().contains("nobody keeps"), "{row}");
     assert_eq!((&said["state"], &row["mark"]), (&"unset".into(), &"?".into()), "{said} {row}");
+    let table = bob.ask("time sources", &[]).ended(0);
+    assert!(table.out.contains("\nsystem: nobody keeps the system's clock"), "{}", table.out);
     bob.terminate();
     // The kernel of this machine, whatever it says.
     let checked = network.peer("time check bob.bundle");

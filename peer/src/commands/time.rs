@@ -62,8 +62,11 @@ fn sources(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {
         "", "NAME", "ROLE", "ROOT", "STRATUM", "NTS", "POLL", "REACH", "OFFSET", "BOUND", "DELAY",
         "JITTER", "SKEW",
     ]);
+    let mut troubles = Vec::new();
     while let Some(reply) = replies.next()? {
         let Reply::Time(TimeReply::Source(source)) = reply else { return Err(strange()) };
+        let trouble = source.trouble.as_deref().map(escape);
+        troubles.extend(trouble.map(|why| format!("{}: {why}", source.name)));
         if desk.out.is_json() {
             desk.out.json(&source).map_err(output)?;
         } else {
@@ -76,7 +79,8 @@ fn sources(desk: &Desk, args: &BundleArgs) -> Result<(), Fault> {
     if table.is_empty() {
         return desk.line("nobody is asked: name `time: {sources: …}` in node.yaml");
     }
-    table.print(&desk.out).map_err(output)
+    table.print(&desk.out).map_err(output)?;
+    troubles.iter().try_for_each(|why| desk.line(why))
 }
 
 fn row(source: &SourceStatus) -> [String; 13] {
