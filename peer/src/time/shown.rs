@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Instant;
 
 use clock::face::{Face, Line, Reading, State, UNKNOWN_NS};
 use clock::floor::{Dates, Ground};
@@ -34,20 +33,18 @@ pub(super) fn system() -> Utc {
     Utc::from_ns(host::clock::wall_ns())
 }
 
-/// How long the machine has slept since then: its count goes on, a stopwatch stands still.
+/// How long the machine has slept since then.
 pub(super) struct Sleep {
-    stopwatch: Instant,
-    began: Mono,
+    before_ns: u64,
 }
 
 impl Sleep {
     pub(super) fn watch() -> Self {
-        Self { stopwatch: Instant::now(), began: now() }
+        Self { before_ns: host::clock::slept_ns() }
     }
 
     pub(super) fn ns(&self) -> u64 {
-        let awake = u64::try_from(self.stopwatch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        now().ns_since(self.began).saturating_sub(awake)
+        host::clock::slept_ns().saturating_sub(self.before_ns)
     }
 }
 

@@ -5,9 +5,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::ClockId;
 use shared::time::{Now, Tick, Timestamp};
+
+/// No machine sleeps for less, in ns: it takes longer to fall asleep.
+const SLEPT_NS_MIN: u64 = 1_000_000;
+/// How often it is looked before it is believed that the machine slept.
+const SLEPT_LOOKS: usize = 4;
 
 /// The wall clock. A clock set before 1970 reads as 1970, in which no certificate is valid.
 #[must_use]
@@ -23,13 +30,46 @@ pub fn wall_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Nanoseconds of the count that nobody sets and that goes on while the machine sleeps.
+/// Nanoseconds of the count that goes on while the machine sleeps, and that nobody sets or slews:
+/// whoever keeps the system's clock makes `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` faster and slower,
+/// by a tenth if it is in a hurry.
 #[must_use]
 pub fn count_ns() -> u64 {
     #[cfg(target_os = "linux")]
-    let id = rustix::time::ClockId::Boottime;
+    let id = ClockId::MonotonicRaw;
     #[cfg(not(target_os = "linux"))]
-    let id = rustix::time::ClockId::Monotonic;
+    let id = ClockId::Monotonic;
+    read_ns(id).saturating_add(slept_ns())
+}
+
+/// How long the machine has slept since it was started, in nanoseconds.
+#[must_use]
+pub fn slept_ns() -> u64 {
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    // One is the other and what was slept, however fast they go.
+    #[cfg(target_os = "linux")]
+    let seen = || {
+        let awake = read_ns(ClockId::Monotonic);
+        read_ns(ClockId::Boottime).saturating_sub(awake)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let seen = || 0;
+    slept(&KNOWN, seen)
+}
+
+/// What was slept by what is known and what is seen; the latter is too much if the thread had to
+/// wait between its two readings.
+fn slept(known: &AtomicU64, mut seen: impl FnMut() -> u64) -> u64 {
+    let before = known.load(Ordering::Relaxed);
+    let least = before.saturating_add(SLEPT_NS_MIN);
+    if seen() < least {
+        return before;
+    }
+    let now = (0..SLEPT_LOOKS).map(|_| seen()).fold(u64::MAX, u64::min);
+    if now < least { before } else { known.fetch_max(now, Ordering::Relaxed).max(now) }
+}
+
+fn read_ns(id: ClockId) -> u64 {
     let count = rustix::time::clock_gettime(id);
     let (s, ns) = (count.tv_sec.unsigned_abs(), count.tv_nsec.unsigned_abs());
     s.saturating_mul(1_000_000_000).saturating_add(ns)
@@ -89,6 +129,37 @@ mod tests {
         let (first, second) = (count_ns(), count_ns());
         assert!(first <= second && second - first < 60_000_000_000);
         assert!(wall_ns() / 1_000_000 >= wall().ms() - 60_000);
+    }
+
+    #[test]
+    fn the_count_is_the_machines_whoever_slews_the_others() {
+        let (raw, slept) = (read_ns(ClockId::MonotonicRaw), slept_ns());
+        assert!(count_ns() - raw - slept < 60_000_000_000);
+        let awake = read_ns(ClockId::Monotonic);
+        let boot = read_ns(ClockId::Boottime) - awake;
+        assert!(boot.abs_diff(slept) < 60_000_000_000, "{slept} {boot}");
+    }
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_thread_that_had_to_wait_is_no_sleep_of_the_machine() {
+        let known = AtomicU64::new(5_000 * MS);
+        let mut late =
+            [9_000 * MS, 5_000 * MS + 40, 5_200 * MS, 5_300 * MS, 5_400 * MS].into_iter();
+        assert_eq!(slept(&known, || late.next().unwrap()), 5_000 * MS);
+        assert_eq!(known.load(Ordering::Relaxed), 5_000 * MS);
+    }
+
+    #[test]
+    fn a_sleep_is_counted_once_and_never_taken_back() {
+        let known = AtomicU64::new(0);
+        let looks = [70_000 * MS, 70_900 * MS, 70_000 * MS + 30, 70_100 * MS, 70_000 * MS + 90];
+        let mut looks = looks.into_iter();
+        assert_eq!(slept(&known, || looks.next().unwrap()), 70_000 * MS + 30);
+        assert_eq!(slept(&known, || 70_000 * MS), 70_000 * MS + 30);
+        assert_eq!(slept(&known, || 0), 70_000 * MS + 30);
+        assert_eq!(slept(&known, || 80_000 * MS), 80_000 * MS);
     }
 
     #[test]
