@@ -7,8 +7,8 @@ use std::fmt;
 
 use shared::time::Timestamp;
 
-/// Nanoseconds of a clock that nobody sets or slews, counted through sleep (CLOCK_MONOTONIC_RAW, and
-/// what was slept).
+/// Nanoseconds of a clock that nobody sets or slews, counted through sleep (`CLOCK_MONOTONIC_RAW`,
+/// and what was slept).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(u64);
 

@@ -16,6 +16,12 @@ const SLEPT_NS_MIN: u64 = 1_000_000;
 /// How often it is looked before it is believed that the machine slept.
 const SLEPT_LOOKS: usize = 4;
 
+/// What the machine has slept, as far as was seen, in ns.
+static SLEPT: AtomicU64 = AtomicU64::new(0);
+
+/// When that was looked at last, by the count without it.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+
 /// The wall clock. A clock set before 1970 reads as 1970, in which no certificate is valid.
 #[must_use]
 pub fn wall() -> Timestamp {
@@ -39,13 +45,19 @@ pub fn count_ns() -> u64 {
     let id = ClockId::MonotonicRaw;
     #[cfg(not(target_os = "linux"))]
     let id = ClockId::Monotonic;
-    read_ns(id).saturating_add(slept_ns())
+    let awake = read_ns(id);
+    // This count stands still while the machine sleeps: so short a time after it, nobody minds.
+    if awake.saturating_sub(LOOKED.load(Ordering::Relaxed)) < SLEPT_NS_MIN {
+        return awake.saturating_add(SLEPT.load(Ordering::Relaxed));
+    }
+    let slept = slept_ns();
+    LOOKED.fetch_max(awake, Ordering::Relaxed);
+    awake.saturating_add(slept)
 }
 
 /// How long the machine has slept since it was started, in nanoseconds.
 #[must_use]
 pub fn slept_ns() -> u64 {
-    static KNOWN: AtomicU64 = AtomicU64::new(0);
     // One is the other and what was slept, however fast they go.
     #[cfg(target_os = "linux")]
     let seen = || {
@@ -54,7 +66,7 @@ pub fn slept_ns() -> u64 {
     };
     #[cfg(not(target_os = "linux"))]
     let seen = || 0;
-    slept(&KNOWN, seen)
+    slept(&SLEPT, seen)
 }
 
 /// What was slept by what is known and what is seen; the latter is too much if the thread had to

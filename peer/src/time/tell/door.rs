@@ -18,6 +18,10 @@ use nix::sys::socket::{
     recvmmsg, sendmsg, setsockopt, sockopt,
 };
 use nts::limits::DATAGRAM_BYTES_MAX;
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
 
 use crate::limits::TIME_BATCH;
 
@@ -61,6 +65,7 @@ impl Door {
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
+        whole(&socket, address)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         match address {
             // All that comes came to this one, and answers leave from it.
@@ -140,6 +145,23 @@ impl Door {
     }
 }
 
+/// Answers leave whole or not at all, whatever an ICMP message says of the way: what is put together
+/// of fragments can be forged from beside it (Malhotra et al. 2016, RFC 8900).
+#[cfg(target_os = "linux")]
+fn whole(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?;
+    }
+    // Also where a socket for both is asked by IPv4.
+    Ok(set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)?)
+}
+
+/// There is no such call that is the same everywhere.
+#[cfg(not(target_os = "linux"))]
+fn whole(_: &UdpSocket, _: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
 impl Heard {
     fn of(room: usize, message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Self> {
         let from = message.address.as_ref().and_then(address_of)?;
@@ -198,6 +220,16 @@ mod tests {
         assert!((before..=host::clock::wall_ns()).contains(&heard.at_ns.unwrap()));
         door.answer(heard, b"answer").unwrap();
         assert_eq!(client.recv(&mut [0; 64]).unwrap(), 6);
+    }
+
+    #[test]
+    fn no_answer_is_sent_in_fragments() {
+        use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
+        let four = Door::bind("127.0.0.1:0".parse().unwrap()).unwrap().socket;
+        assert_eq!(ip_mtu_discover(&four).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+        let both = Door::bind("[::]:0".parse().unwrap()).unwrap().socket;
+        assert_eq!(ipv6_mtu_discover(&both).unwrap(), Ipv6PathMtuDiscovery::PROBE);
+        assert_eq!(ip_mtu_discover(&both).unwrap(), Ipv4PathMtuDiscovery::PROBE);
     }
 
     #[test]
