@@ -54,7 +54,8 @@ pub(super) struct Heard {
 enum Asked {
     V4(in_pktinfo),
     V6(in6_pktinfo),
-    Unknown,
+    /// The one the socket is bound to.
+    Here,
 }
 
 impl Door {
@@ -133,20 +134,20 @@ impl Door {
 
     /// Answers; whatever does not leave at once is lost, as any datagram may be.
     pub(super) fn answer(&self, heard: &Heard, answer: &[u8]) -> io::Result<()> {
-        let (to, answer) = (SockaddrStorage::from(heard.from), [IoSlice::new(answer)]);
         let said = match &heard.asked {
-            Asked::V4(info) => Some(ControlMessage::Ipv4PacketInfo(info)),
-            Asked::V6(info) => Some(ControlMessage::Ipv6PacketInfo(info)),
-            Asked::Unknown => None,
+            Asked::V4(info) => ControlMessage::Ipv4PacketInfo(info),
+            Asked::V6(info) => ControlMessage::Ipv6PacketInfo(info),
+            // What needs no control message costs the kernel less.
+            Asked::Here => return self.socket.send_to(answer, heard.from).map(drop),
         };
-        let fd = self.socket.as_raw_fd();
-        sendmsg(fd, &answer, said.as_slice(), MsgFlags::empty(), Some(&to))?;
+        let (to, answer) = (SockaddrStorage::from(heard.from), [IoSlice::new(answer)]);
+        sendmsg(self.socket.as_raw_fd(), &answer, &[said], MsgFlags::empty(), Some(&to))?;
         Ok(())
     }
 }
 
-/// Answers leave whole or not at all, whatever an ICMP message says of the way: what is put together
-/// of fragments can be forged from beside it (Malhotra et al. 2016, RFC 8900).
+/// Answers leave whole or not at all, whatever an ICMP message says of the way: what is put
+/// together of fragments can be forged from beside it (Malhotra et al. 2016, RFC 8900).
 #[cfg(target_os = "linux")]
 fn whole(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     if address.is_ipv6() {
@@ -165,7 +166,7 @@ fn whole(_: &UdpSocket, _: SocketAddr) -> io::Result<()> {
 impl Heard {
     fn of(room: usize, message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Self> {
         let from = message.address.as_ref().and_then(address_of)?;
-        let mut heard = Self { room, len: message.bytes, from, at_ns: None, asked: Asked::Unknown };
+        let mut heard = Self { room, len: message.bytes, from, at_ns: None, asked: Asked::Here };
         message.cmsgs().ok()?.for_each(|said| heard.note(&said));
         Some(heard)
     }
