@@ -219,7 +219,7 @@ fn what_is_retained_is_retained_at_the_other_side() {
 
 /// A Mosquitto that keeps on its disk what it has when it is stopped.
 fn keeping(network: &Network) -> Option<Engine> {
-    let port = tests::engine::free_port();
+    let port = tests::ports::free_port();
     let folder = network.path().display();
     let keep = format!("persistence true\npersistence_location {folder}/\n");
     let settings = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{keep}");

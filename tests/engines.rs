@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use mqtt::codec::{Connect, Qos, Reason, Version};
-use tests::engine::free_port;
+use tests::ports::free_port;
 use tests::{Engine, Network, Peer, SOON, Speaker, wait_until};
 
 use crate::bridge::{bridge, bridges, program, text_of, wait_error, wait_up};

@@ -477,7 +477,7 @@ fn mosquitto_enforces_the_policy_that_was_exported() {
     let acl = network.ca("policy export --format mosquitto").out;
     std::fs::write(network.path().join("acl"), acl).unwrap();
     network.ca("crl --out crl.pem");
-    let port = tests::engine::free_port();
+    let port = tests::ports::free_port();
     let hub = network.bundle("hub");
     let hub = hub.display();
     let config = format!(

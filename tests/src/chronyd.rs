@@ -4,13 +4,14 @@
 //! It runs with `-x` and, where there is `setpriv`, without the capability.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::adversary::Credentials;
 use crate::judge::judge;
+use crate::ports::free_port;
 use crate::{SOON, wait_until};
 
 /// A running server, ended by its own id.
@@ -30,7 +31,7 @@ impl Chronyd {
     #[must_use]
     pub fn start(folder: &Path, address: Ipv4Addr, nts: Option<&Credentials>) -> Option<Self> {
         let program = judge(&["chronyd"])?;
-        let (port, free) = free_ports(address);
+        let (port, exchange) = (free_port(), free_port());
         let stem = folder.join(format!("chrony-{}", address.octets()[3]));
         let mut text = format!(
             "local stratum 3\nallow 127.0.0.0/8\nbindaddress {address}\nport {port}\n\
@@ -45,7 +46,7 @@ impl Chronyd {
             std::fs::write(&at, chain).unwrap();
             std::fs::write(&key_at, key.as_bytes()).unwrap();
             text += &format!(
-                "ntsport {free}\nntsserverkey {}\nntsservercert {}\n",
+                "ntsport {exchange}\nntsserverkey {}\nntsservercert {}\n",
                 key_at.display(),
                 at.display()
             );
@@ -53,7 +54,7 @@ impl Chronyd {
         let conf = stem.with_extension("conf");
         std::fs::write(&conf, text).unwrap();
         let child = command(&program, &conf).arg("-d").spawn().unwrap();
-        let server = Self { child, address, port, exchange: nts.map(|_| free) };
+        let server = Self { child, address, port, exchange: nts.map(|_| exchange) };
         wait_until("chrony answers", SOON, || server.answers());
         Some(server)
     }
@@ -102,7 +103,7 @@ impl Asking {
     #[must_use]
     pub fn start(folder: &Path, servers: &[String]) -> Option<Self> {
         let (program, client) = (judge(&["chronyd"])?, judge(&["chronyc"])?);
-        let (commands, _) = free_ports(Ipv4Addr::LOCALHOST);
+        let commands = free_port();
         let stem = folder.join("chrony-asking");
         let server = |server: &String| {
             let (host, port) = server.split_once(':').unwrap();
@@ -176,9 +177,4 @@ fn command(program: &Path, conf: &Path) -> Command {
     command.args(&words[1..]).args(["-x", "-U", "-u", "root", "-f"]).arg(conf);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
-}
-
-fn free_ports(address: Ipv4Addr) -> (u16, u16) {
-    let (udp, tcp) = (UdpSocket::bind((address, 0)).unwrap(), TcpListener::bind((address, 0)));
-    (udp.local_addr().unwrap().port(), tcp.unwrap().local_addr().unwrap().port())
 }

@@ -1,13 +1,13 @@
 //! Existing MQTT engines as real processes: Mosquitto and NATS, on ports of their own.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal};
 
 use crate::judge::judge;
+use crate::ports::free_port;
 use crate::{SOON, wait_until};
 
 /// An engine, ended when dropped.
@@ -17,30 +17,6 @@ pub struct Engine {
     config: PathBuf,
     port: u16,
     log: PathBuf,
-}
-
-/// Ports that no system gives to whoever asks for any: else somebody who dials has one of them
-/// while an engine is down, or whoever dials the engine has its port and reaches itself.
-const PORTS: std::ops::Range<u32> = 20_000..30_000;
-
-/// A port that nobody listens on, another at each call.
-///
-/// # Panics
-/// If there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    // Tests of another process, beside this one, begin elsewhere.
-    let first = std::process::id().wrapping_mul(131);
-    for _ in PORTS {
-        let call = CALLS.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + first.wrapping_add(call) % (PORTS.end - PORTS.start);
-        let port = u16::try_from(port).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port of {PORTS:?} is free");
 }
 
 impl Engine {

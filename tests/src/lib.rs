@@ -31,6 +31,7 @@ pub mod network;
 pub mod online;
 pub mod outsider;
 pub mod pipe;
+pub mod ports;
 pub mod programs;
 pub mod raw;
 pub mod seat;
