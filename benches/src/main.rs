@@ -85,7 +85,9 @@ const GROUPS: [Group; 30] = [
 ];
 
 fn main() -> Result<()> {
-    let wish = Wish::parse(std::env::args().skip(1))?;
+    let Some(wish) = Wish::parse(std::env::args().skip(1))? else {
+        return report::print(&format!("{}\n", usage()));
+    };
     host::random::warm_up()?;
     tls::warm_up()?;
     match &wish.child {
@@ -96,7 +98,7 @@ fn main() -> Result<()> {
     }
     let wanted: Vec<_> = GROUPS.into_iter().filter(|(name, _)| wish.wants(name)).collect();
     if wanted.is_empty() {
-        bail!("no figure has a name that begins so; the groups are {}", names());
+        bail!("no figure has a name that begins so; {}", usage());
     }
     let mut failed = Vec::new();
     report::print(report::HEADER)?;
@@ -113,17 +115,20 @@ fn main() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
 }
 
-fn names() -> String {
-    GROUPS.map(|(name, _)| name).join(", ")
+fn usage() -> String {
+    let groups = GROUPS.map(|(name, _)| name).join(", ");
+    format!("usage: bench all | NAME… [--quick] [--out DIR]; the groups are {groups}")
 }
 
 impl Wish {
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+    /// `None` if only help was asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let out = PathBuf::from("docs");
         let mut wish = Self { prefixes: Vec::new(), effort: Effort::Full, out, child: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "all" => wish.prefixes.push(String::new()),
+                "--help" | "-h" => return Ok(None),
                 "--quick" => wish.effort = Effort::Quick,
                 "--out" => match args.next() {
                     Some(folder) => wish.out = PathBuf::from(folder),
@@ -137,9 +142,9 @@ impl Wish {
             }
         }
         if wish.prefixes.is_empty() && wish.child.is_none() {
-            bail!("usage: bench all | NAME… [--quick] [--out DIR]; the groups are {}", names());
+            bail!("{}", usage());
         }
-        Ok(wish)
+        Ok(Some(wish))
     }
 
     /// Whether a group has a figure that was asked for; the group is then measured whole, because
